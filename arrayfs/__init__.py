@@ -1,0 +1,1 @@
+"""Containers of n-dimensional arrays that every program can use as files."""

@@ -1,0 +1,271 @@
+"""One array as it now is: what the layers say of it, and the changes that the pool holds.
+
+Knows stored chunks only: clipped, in the container's bytes. What a chunk looks like as a file is `view/chunks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.cache import BlockCache
+from arrayfs.container.grid import Coord, Grid
+from arrayfs.container.index import ChunkIndex, ChunkRef, build_index
+from arrayfs.container.layer import Layer
+from arrayfs.container.part import LayerPart
+from arrayfs.container.stack import Span, attributes_of
+from arrayfs.errors import FormatError
+from arrayfs.format.chunkdata import check_size, recut
+from arrayfs.format.model import AttributeValue, DType, FillValue
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """What defines an array: element type, shape and chunk shape (elements), dimension names, fill value."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    chunk_shape: tuple[int, ...]
+    dimension_names: tuple[str, ...] = ()
+    fill_value: FillValue | None = None
+
+    def continues(self, older: ArraySpec) -> bool:
+        """Whether chunks stored under `older` still mean something under this."""
+        return (self.dtype, len(self.shape), self.chunk_shape) == (older.dtype, len(older.shape), older.chunk_shape)
+
+
+class PackedRef(NamedTuple):
+    """A changed chunk that lies in a block of the part already."""
+
+    part: LayerPart
+    row: int
+    offset: int
+    size: int
+
+
+class Change(NamedTuple):
+    """What the pool says of one chunk. content: stored bytes, where they were packed, or None: removed."""
+
+    content: bytes | memoryview | PackedRef | None
+    mtime_ns: int
+
+
+class Array:
+    """One array: spec, attributes, and its chunks as index (committed) plus changes (not yet).
+
+    origin: the name in the stack whose span the index was built from, None for an array that no layer has.
+    Invariants: a coordinate in `changes` hides the index; all coordinates are inside the grid; `cut` holds coordinates
+    that a layer has and a shrink took away since the last commit.
+    """
+
+    __slots__ = (
+        "_attributes", "_index", "changes", "cut", "grid", "meta_changed", "name", "origin", "span", "spec",
+    )  # fmt: skip
+
+    def __init__(self, name: str, spec: ArraySpec, span: Span = (), attributes: dict[str, AttributeValue] | None = None) -> None:
+        self.name = name
+        self.spec = spec
+        self.grid = Grid(spec.shape, spec.chunk_shape)
+        self.span = span
+        self.origin = name if span else None
+        self.changes: dict[Coord, Change] = {}
+        self.cut: set[Coord] = set()
+        self.meta_changed = not span
+        self._attributes = attributes
+        self._index: ChunkIndex | None = None
+
+    @staticmethod
+    def committed(name: str, span: Span) -> Array:
+        """An array as the layers have it."""
+        meta = span[-1].meta
+        return Array(name, ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value), span)
+
+    @property
+    def index(self) -> ChunkIndex:
+        """Its committed chunks; built when first asked for."""
+        if self._index is None:
+            if self.span:
+                self._index = build_index(self.span).regrid(self.grid)
+            else:
+                none = np.zeros(0, np.uint32)
+                self._index = ChunkIndex(self.grid, (), np.zeros(0, np.uint64), none, none)
+        return self._index
+
+    @property
+    def attributes(self) -> dict[str, AttributeValue]:
+        """All its attributes, in order. Change them through `set_attributes`."""
+        if self._attributes is None:
+            self._attributes = attributes_of(self.span) if self.span else {}
+        return self._attributes
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a commit would have to write something of it."""
+        return bool(self.changes or self.cut or self.meta_changed or self.name != self.origin)
+
+    def set_attributes(self, attributes: dict[str, AttributeValue]) -> None:
+        """Replace all attributes."""
+        if attributes != self.attributes or list(attributes) != list(self.attributes):
+            self._attributes = attributes
+            self.meta_changed = True
+
+    # --- chunks -----------------------------------------------------------------------------------------------------
+
+    def find(self, coord: Coord) -> bytes | memoryview | PackedRef | ChunkRef | None:
+        """The chunk's stored bytes or where they lie; None if there is no such chunk."""
+        change = self.changes.get(coord)
+        if change is not None:
+            return change.content
+        return self.index.find(coord)
+
+    def has(self, coord: Coord) -> bool:
+        """Whether there is such a chunk."""
+        return self.find(coord) is not None
+
+    def stored_size(self, coord: Coord) -> int | None:
+        """Bytes of the stored chunk, None if there is none."""
+        found = self.find(coord)
+        if found is None:
+            return None
+        return found.size if isinstance(found, PackedRef | ChunkRef) else len(found)
+
+    def read(self, coord: Coord, cache: BlockCache) -> bytes | memoryview | None:
+        """The stored bytes of a chunk, None if there is none.
+
+        Raises FormatError, naming file, array and chunk, if they cannot be had or do not fit the chunk's extent.
+        """
+        found = self.find(coord)
+        if not isinstance(found, PackedRef | ChunkRef):
+            return found
+        try:
+            data = read_ref(found, cache)
+            check_size(self.spec.dtype, self.grid.extent(coord), len(data))
+        except FormatError as error:
+            file = found[0].name
+            raise type(error)(f"{file}: array {self.name!r}: chunk {coord}: {error}") from None
+        return data
+
+    def mtime_ns(self, coord: Coord) -> int:
+        """When the chunk was last written, ns; 0 if there is none."""
+        change = self.changes.get(coord)
+        if change is not None:
+            return change.mtime_ns
+        found = self.index.place(coord)
+        return 0 if found is None else self.index.mtime_ns(found)
+
+    def coords(self, prefix: Coord = ()) -> NDArray[np.uint32]:
+        """Coordinates of all chunks that begin with `prefix`, (n, rank), in C order."""
+        low, high = self.index.slice(prefix)
+        keys = self.index.keys[low:high]
+        if self.changes:
+            mine = [(self.grid.key(c), c) for c in self.changes if c[: len(prefix)] == prefix]
+            touched = np.array([key for key, _ in mine], np.uint64)
+            there = np.array([key for key, c in mine if self.changes[c].content is not None], np.uint64)
+            keys = np.union1d(np.setdiff1d(keys, touched, assume_unique=True), there)
+        return self.grid.coords(keys)
+
+    # --- changes: the pool calls these and keeps count of the bytes ---------------------------------------------------
+
+    def put(self, coord: Coord, change: Change) -> Change | None:
+        """Set what the pool says of a chunk; returns what it said before."""
+        old = self.changes.pop(coord, None)
+        if change.content is not None or self.index.find(coord) is not None:
+            self.changes[coord] = change
+        return old
+
+    def set_mtime(self, coord: Coord, mtime_ns: int) -> None:
+        """Set when a changed chunk was written; that of a committed one is not kept."""
+        change = self.changes.get(coord)
+        if change is not None:
+            self.changes[coord] = change._replace(mtime_ns=mtime_ns)
+
+    def reshape(self, spec: ArraySpec, mtime_ns: int, cache: BlockCache) -> Iterator[tuple[Coord, Change]]:
+        """Take a spec that continues this one; yields the changes that chunks at the old and new edges need.
+
+        What lies outside the new shape is gone, also after growing again.
+        """
+        old, new = self.grid, Grid(spec.shape, spec.chunk_shape)
+        if old != new:
+            edges = self._edge_chunks(new)
+            shadows = self._shadows(new)
+            recuts = [(c, recut(spec.dtype, spec.fill_value, self._must_read(c, cache), old.extent(c), new.extent(c))) for c in edges]
+            self._cut_to(new)
+            self.cut.update(shadows)
+            yield from ((c, Change(data, mtime_ns)) for c, data in recuts)
+        if spec != self.spec:
+            self.spec = spec
+            self.meta_changed = True
+
+    def _must_read(self, coord: Coord, cache: BlockCache) -> bytes | memoryview:
+        data = self.read(coord, cache)
+        return b"" if data is None else data
+
+    def _edge_chunks(self, new: Grid) -> list[Coord]:
+        """Chunks inside both grids whose extent is another in the new one: those on a face that moved."""
+        return [tuple(c) for c in _moved(self.coords(), self.grid, new).tolist()]
+
+    def _shadows(self, new: Grid) -> set[Coord]:
+        """Coordinates that the layers have an entry for and that are no chunks (holes, cut off before), where the new
+        grid has them with another extent: the crate needs new holes there."""
+        shadows: set[Coord] = set()
+        for entry in self.span:
+            shadows.update(tuple(c) for c in _moved(entry.meta.chunks.coords, self.grid, new).tolist())
+        return {coord for coord in shadows if not self.has(coord)}
+
+    def _cut_to(self, new: Grid) -> None:
+        index = self.index
+        smaller = index.regrid(new)
+        if len(smaller) != len(index):
+            gone = np.setdiff1d(np.arange(len(index)), _places_kept(index, new), assume_unique=True)
+            self.cut.update(tuple(c) for c in index.grid.coords(index.keys[gone]).tolist())
+        self.cut.update(c for c in self.changes if c not in new and index.find(c) is not None)
+        self.changes = {c: change for c, change in self.changes.items() if c in new}
+        self.grid, self._index = new, smaller
+
+    # --- after a commit -----------------------------------------------------------------------------------------------
+
+    def settle(self, name: str, span: Span) -> None:
+        """The pool's word has become the layers': forget the changes, look at the span from now on."""
+        old, grew_by_one = self._index, len(span) == len(self.span) + 1 and span[:-1] == self.span
+        self.name, self.origin, self.span = name, name, span
+        self.changes, self.cut, self.meta_changed = {}, set(), False
+        # one merge instead of a sort over all chunks: a commit costs what changed
+        self._index = old.push(span) if old is not None and grew_by_one and self.span[:-1] else None
+
+
+def _moved(coords: NDArray[np.uint32], old: Grid, new: Grid) -> NDArray[np.uint32]:
+    """Those coordinates that the new grid has, and whose extent was another in the old one, or nothing."""
+    moved = np.zeros(len(coords), np.bool_)
+    inside = np.ones(len(coords), np.bool_)
+    for axis, (before, after, chunk) in enumerate(zip(old.shape, new.shape, old.chunk_shape, strict=True)):
+        if before != after:
+            first = coords[:, axis].astype(np.int64) * chunk
+            moved |= np.minimum(chunk, before - first) != np.minimum(chunk, after - first)
+            inside &= first < after
+    return coords[moved & inside]
+
+
+def _places_kept(index: ChunkIndex, new: Grid) -> NDArray[np.intp]:
+    coords = index.grid.coords(index.keys)
+    inside = np.ones(len(coords), np.bool_)
+    for axis, count in enumerate(new.counts):
+        inside &= coords[:, axis] < count
+    return np.flatnonzero(inside)
+
+
+def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache) -> memoryview:
+    """The stored bytes of a chunk out of its block. Raises FormatError if the block ends before the chunk."""
+    block = ref[0].read_block(ref.row, cache)
+    if ref.offset + ref.size > len(block):
+        raise FormatError(f"bytes {ref.offset} to {ref.offset + ref.size} of a block of {len(block)}")
+    return block[ref.offset : ref.offset + ref.size]
+
+
+def source_name(ref: PackedRef | ChunkRef) -> str:
+    """The file that a reference points into."""
+    source: LayerPart | Layer = ref[0]
+    return source.name

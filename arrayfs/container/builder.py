@@ -1,0 +1,154 @@
+"""The array entries of the next layer, made from what changed since the last one.
+
+A commit costs what changed: an array that nobody touched is not looked at. What the crate's readers would get wrong is
+written so that they come out right too: holes where a chunk is gone, complete attribute sets, tombstones before
+redefinitions (format chapter 7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.array import Array, PackedRef
+from arrayfs.container.dictionary import AttributeDictionary
+from arrayfs.container.grid import Coord
+from arrayfs.container.index import SpanEntry
+from arrayfs.container.part import LayerPart
+from arrayfs.container.stack import LayerStack
+from arrayfs.format.chunkdata import join_elements, stored_size
+from arrayfs.format.dtypes import fill_array
+from arrayfs.format.model import ArrayMeta, ChunkTable
+
+
+class LayerBuilder:
+    """The array entries, holes and times of the next layer, from the changed arrays of a pool.
+
+    Everything it adds to the part beside the pool's chunks (holes, blocks of renamed arrays) it adds here.
+    """
+
+    def __init__(self, stack: LayerStack, part: LayerPart, codec: str | None) -> None:
+        self._stack, self._part = stack, part
+        self._codec = codec
+        self.dictionary = AttributeDictionary(stack.newest.footer)
+        self.metas: list[ArrayMeta] = []
+        self.holes: list[tuple[int, int, int]] = []
+        self.mtimes: dict[int, NDArray[np.int64]] = {}
+        self._hole_blocks: dict[tuple[int, tuple[int, ...]], tuple[int, int]] = {}
+
+    def add_tombstone(self, name: str) -> None:
+        """Say that the array of this name is gone."""
+        meta = self._stack.spans[name][-1].meta
+        empty = np.zeros((0, 2), np.uint16)
+        self.metas.append(replace(meta, chunks=ChunkTable.empty(len(meta.shape)), deleted=True, attribute_pairs=empty))
+
+    def add_array(self, array: Array) -> None:
+        """Say what changed in an array, or all of it where the layers do not have it under this name."""
+        continued = array.origin == array.name
+        if not continued and array.name in self._stack.spans:
+            # the tombstone stands before the new entry: the crate's releases take the later one
+            self.add_tombstone(array.name)
+        tables, times = self._copied(array) if not continued else ([], [])
+        own, own_times = self._changed(array)
+        tables.append(own)
+        times.append(own_times)
+        gone = self._gone(array) if continued else self._below(array)
+        if gone:
+            tables.append(self._hole_table(array, gone))
+            times.append(np.zeros(len(gone), np.int64))
+        chunks = _concatenate(tables, len(array.spec.shape))
+        if len(chunks):
+            self.mtimes[len(self.metas)] = np.concatenate(times)
+        spec = array.spec
+        self.metas.append(
+            ArrayMeta(
+                array.name, spec.dtype, spec.shape, spec.chunk_shape, spec.dimension_names, chunks, spec.fill_value,
+                attribute_pairs=self.dictionary.pairs(array.attributes),
+            )
+        )  # fmt: skip
+
+    def _changed(self, array: Array) -> tuple[ChunkTable, NDArray[np.int64]]:
+        rows = [
+            (coord, change.content.row, change.content.offset, change.content.size, change.mtime_ns)
+            for coord, change in sorted(array.changes.items())
+            if isinstance(change.content, PackedRef)
+        ]
+        coords = np.array([row[0] for row in rows], np.uint32).reshape(len(rows), len(array.spec.shape))
+        columns = [np.array([row[i] for row in rows], np.uint32) for i in (1, 2, 3)]
+        return ChunkTable(coords, *columns), np.array([row[4] for row in rows], np.int64)
+
+    def _gone(self, array: Array) -> list[Coord]:
+        """Chunks that a layer has and that are no more: unlinked, or cut off."""
+        gone = {coord for coord, change in array.changes.items() if change.content is None}
+        gone.update(coord for coord in array.cut if array.changes.get(coord) is None)
+        return sorted(gone)
+
+    def _below(self, array: Array) -> list[Coord]:
+        """Coordinates that would show through from below in the crate, under an array that is defined anew."""
+        grid, gone = array.grid, set[Coord]()
+        below = (*self._stack.buried.get(array.name, ()), *self._stack.spans.get(array.name, ()))
+        for entry in below:
+            if len(entry.meta.shape) == len(grid.shape):
+                gone.update(coord for coord in map(tuple, entry.meta.chunks.coords.tolist()) if coord in grid)
+        return sorted(coord for coord in gone if not array.has(coord))
+
+    def _hole_table(self, array: Array, coords: list[Coord]) -> ChunkTable:
+        places = [self._hole(array, coord) for coord in coords]
+        columns = [np.array([place[i] for place in places], np.uint32) for i in (0, 1, 2)]
+        return ChunkTable(np.array(coords, np.uint32).reshape(len(coords), -1), *columns)
+
+    def _hole(self, array: Array, coord: Coord) -> tuple[int, int, int]:
+        """The stored chunk of fill values for this coordinate's extent: one for each extent of an array."""
+        extent = array.grid.extent(coord) if coord in array.grid else array.spec.chunk_shape
+        key = (id(array), extent)
+        if key not in self._hole_blocks:
+            content = _fill_chunk(array, extent)
+            row = self._part.add_block(self._codec, [content])
+            self._hole_blocks[key] = (row, len(content))
+            self.holes.append((row, 0, len(content)))
+        row, size = self._hole_blocks[key]
+        return row, 0, size
+
+    def _copied(self, array: Array) -> tuple[list[ChunkTable], list[NDArray[np.int64]]]:
+        """Chunks of a renamed array: their blocks copied as they are, for an entry can point only into its own file."""
+        index = array.index
+        coords = index.grid.coords(index.keys)
+        kept = np.array([tuple(c) not in array.changes for c in coords.tolist()], np.bool_) if array.changes else None
+        all_times = index.mtimes(0, len(index))
+        tables, times = [], []
+        for number, entry in enumerate(index.span):
+            mask = index.entries == number
+            if kept is not None:
+                mask &= kept
+            if mask.any():
+                tables.append(self._copy_blocks(entry, coords[mask], index.rows[mask]))
+                times.append(all_times[mask])
+        return tables, times
+
+    def _copy_blocks(self, entry: SpanEntry, coords: NDArray[np.uint32], rows: NDArray[np.uint32]) -> ChunkTable:
+        layer, chunks = entry.layer, entry.meta.chunks
+        block_rows = layer.block_rows(chunks.block_ids[rows])
+        used, inverse = np.unique(block_rows, return_inverse=True)
+        copies = [
+            self._part.copy_block(layer.codec(row), layer.read_stored(row), layer.block_size(row)) for row in used.tolist()
+        ]
+        return ChunkTable(coords, np.array(copies, np.uint32)[inverse], chunks.offsets[rows], chunks.sizes[rows])
+
+
+def _fill_chunk(array: Array, extent: tuple[int, ...]) -> bytes:
+    count = int(np.prod(extent, dtype=np.int64))
+    if stored_size(array.spec.dtype, extent) is None:
+        return join_elements(array.spec.dtype, np.zeros(count + 1, np.int64), b"")
+    return fill_array(array.spec.dtype, array.spec.fill_value, count).tobytes()
+
+
+def _concatenate(tables: list[ChunkTable], rank: int) -> ChunkTable:
+    tables = [table for table in tables if len(table)]
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        return ChunkTable.empty(rank)
+    columns = ([getattr(table, name) for table in tables] for name in ("coords", "block_ids", "offsets", "sizes"))
+    return ChunkTable(*(np.concatenate(column) for column in columns))

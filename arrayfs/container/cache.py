@@ -1,0 +1,62 @@
+"""Decompressed blocks, bounded in bytes; the least recently used go first.
+
+Safe to use from several threads: the lock protects the table and its byte count and is never held while a block is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+Key = tuple[int, int]
+
+
+class BlockCache:
+    """(layer serial, block row) -> unpacked bytes.
+
+    Invariant: `size` is the sum of the lengths of all entries and at most `limit` bytes. A block larger than a quarter
+    of the limit is handed through and not kept: it would push everything else out.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self.hits = 0
+        self.misses = 0
+        self._blocks: OrderedDict[Key, memoryview] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> memoryview | None:
+        """The block, if it is here."""
+        with self._lock:
+            block = self._blocks.get(key)
+            if block is None:
+                self.misses += 1
+                return None
+            self.hits += 1
+            self._blocks.move_to_end(key)
+            return block
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._blocks
+
+    def load(self, key: Key, read: Callable[[], bytes | memoryview]) -> memoryview:
+        """The block from here, or from `read`, which then runs without the lock (two threads may both read it)."""
+        block = self.get(key)
+        if block is None:
+            block = memoryview(read())
+            self.put(key, block)
+        return block
+
+    def put(self, key: Key, block: memoryview) -> None:
+        """Keep `block`, dropping old ones until it fits."""
+        if block.nbytes * 4 > self.limit:
+            return
+        with self._lock:
+            old = self._blocks.pop(key, None)
+            self.size += block.nbytes - (old.nbytes if old is not None else 0)
+            self._blocks[key] = block
+            while self.size > self.limit:
+                _, dropped = self._blocks.popitem(last=False)
+                self.size -= dropped.nbytes

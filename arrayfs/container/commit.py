@@ -1,0 +1,106 @@
+"""Pool -> sidecar -> durable -> visible.
+
+The order, and what is left if the process or the power ends after a step:
+
+1. Everything raw is packed into the part; holes and copied blocks are appended.      a part without a footer: dead bytes
+2. Extension block, footer and trailer are appended.                                  a whole layer without a name
+3. Under the lock: the newest layer must still be the one this commit was built on.   as before
+4. `{stem}.stats` is removed, durably: it would be wrong from the next step on.       as before, without statistics
+5. The part is synced, gets its name, which must not exist, and the folder is synced. the new version
+6. The stack is replaced: one assignment, readers see the old or the new one.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from arrayfs.container.builder import LayerBuilder
+from arrayfs.container.layer import Layer
+from arrayfs.container.part import LayerPart
+from arrayfs.container.stack import LayerStack
+from arrayfs.errors import ConflictError, MissingObjectError
+from arrayfs.format.checksums import crc32c
+from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
+from arrayfs.format.extension_model import Extension
+from arrayfs.format.footer import encode_footer, encode_trailer
+from arrayfs.format.model import BlockTable, Footer
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReport:
+    """What a commit made: the sidecar's file name, its version number, size in bytes, arrays and chunks written."""
+
+    sidecar: str
+    version: int
+    size: int
+    arrays: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPart:
+    """A part with its footer on, not yet published."""
+
+    part: LayerPart
+    footer: Footer
+    extension: Extension
+    footer_start: int
+
+
+def seal(part: LayerPart, builder: LayerBuilder, identity: Extension, footer_version: int, hint: str, number: int) -> SealedPart:
+    """Append extension block, footer and trailer (step 2). identity: ids, version, time and message of the new layer."""
+    codec_count = len(part)
+    ext = replace(
+        identity,
+        block_crcs=np.zeros(codec_count + 1, np.uint32),
+        holes=np.array(builder.holes, np.uint32).reshape(-1, 3),
+        chunk_mtimes=builder.mtimes,
+    )
+    size = extension_size(ext)
+    blocks, crcs = part.block_table(EXTENSION_CODEC, size)
+    footer = _footer(footer_version, blocks, builder, number, hint)
+    encoded = encode_footer(footer)
+    ext = replace(ext, block_crcs=crcs, footer_crc=crc32c(encoded), footer_size=len(encoded))
+    start = part.part.append(encode_extension(ext), encoded, encode_trailer(len(encoded)))
+    return SealedPart(part, footer, ext, start + size)
+
+
+def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int, hint: str) -> Footer:
+    keys, values = tuple(builder.dictionary.keys), tuple(builder.dictionary.values)
+    return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
+
+
+def publish(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> Layer:
+    """Steps 3 to 5: give the sealed part its place as sidecar `number`. Raises ConflictError if there is one already."""
+    taken = [name for name in store.list() if (names.parse_sidecar(name) or 0) >= number]
+    if taken:
+        raise ConflictError(f"{taken[0]} was committed by another writer since this container was opened")
+    try:
+        store.delete(names.stats)
+    except MissingObjectError:
+        pass  # no statistics is always right
+    sealed.part.part.publish(names.sidecar(number))
+    blob = store.open(names.sidecar(number))
+    sealed.part.retire()
+    part = sealed.part
+    return Layer(number, blob, sealed.footer, sealed.extension, part.id, sealed.footer_start, part.serial)
+
+
+def author() -> str:
+    """Who commits: the user's name as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def next_time_ns(stack: LayerStack) -> int:
+    """The later of the clock and the parent's time + 1 ns, so that times grow with the versions."""
+    return max(time.time_ns(), stack.newest.time_ns + 1)

@@ -1,0 +1,264 @@
+"""A container: open, read, change, commit, close. Ties stack, pool and store together.
+
+`lock` protects everything that changes here (stack, pool, arrays); what reads or writes takes it. Stores and codecs know
+nothing of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from arrayfs.container import opening
+from arrayfs.container.array import Array, ArraySpec
+from arrayfs.container.builder import LayerBuilder
+from arrayfs.container.cache import BlockCache
+from arrayfs.container.commit import CommitReport, SealedPart, author, next_time_ns, publish, seal
+from arrayfs.container.grid import Coord
+from arrayfs.container.layer import Layer
+from arrayfs.container.pool import Pool, PoolOptions
+from arrayfs.container.stack import LayerStack
+from arrayfs.errors import ArrayNotFoundError, EntryExistsError, ReadOnlyError
+from arrayfs.format.extension_model import Extension
+from arrayfs.format.model import AttributeValue
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store import open_store
+from arrayfs.store.protocol import Lock, Store
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOptions:
+    """pool: how changes are kept and packed; cache_size: bytes of unpacked blocks kept in memory."""
+
+    pool: PoolOptions = field(default_factory=PoolOptions)
+    cache_size: int = 128 << 20
+
+
+class Container:
+    """The arrays of one container, with the changes of this writer on top.
+
+    Invariants
+    - `stack` is what is committed; it is replaced whole, never changed.
+    - An array is live if it is in `_arrays`, or in `stack.spans` and not in `_gone`.
+    """
+
+    def __init__(
+        self, store: Store, names: ContainerNames, stack: LayerStack, options: ContainerOptions, writer_lock: Lock | None
+    ) -> None:
+        self.store, self.names, self.stack = store, names, stack
+        self.options = options
+        self.read_only = writer_lock is None
+        self.cache = BlockCache(options.cache_size)
+        self.pool = Pool(store, names, options.pool, self.cache)
+        self.lock = threading.RLock()
+        self.warnings: list[str] = []
+        self._writer_lock = writer_lock
+        self._arrays: dict[str, Array] = {}
+        self._gone: set[str] = set()
+        self._closed = False
+
+    @staticmethod
+    def open(url: str, mode: str = "r", options: ContainerOptions | None = None) -> Container:
+        """Open a container at a path or URL. mode: "r" to read, "a" to change.
+
+        Raises MissingObjectError, FormatError (naming file and place), LockedError if another writer has it open.
+        """
+        store, base = open_store(url)
+        names = ContainerNames.from_base(base)
+        if mode == "r":
+            return Container(store, names, opening.open_stack(store, names), options or ContainerOptions(), None)
+        lock = opening.lock_for_writing(store, names)
+        try:
+            stack = opening.open_stack(store, names)
+            container = Container(store, names, stack, options or ContainerOptions(), lock)
+            container.warnings += opening.clear_abandoned(store, names)
+        except BaseException:
+            lock.release()
+            raise
+        return container
+
+    @staticmethod
+    def create(url: str) -> None:
+        """Make an empty container. Raises ObjectExistsError, or FormatError for a name that is another's sidecar."""
+        store, base = open_store(url)
+        opening.create(store, ContainerNames.from_base(base))
+
+    # --- arrays -------------------------------------------------------------------------------------------------------
+
+    def names_of_arrays(self) -> Iterator[str]:
+        """The names of all live arrays: the committed ones first, then those that came since."""
+        yield from (name for name in self.stack.spans if name not in self._gone)
+        yield from (name for name in self._arrays if name not in self.stack.spans or name in self._gone)
+
+    def get(self, name: str) -> Array:
+        """The array of this name. Raises ArrayNotFoundError."""
+        array = self._arrays.get(name)
+        if array is None:
+            span = self.stack.spans.get(name)
+            if span is None or name in self._gone:
+                raise ArrayNotFoundError(f"{self.names.base}: no array {name!r}")
+            array = self._arrays[name] = Array.committed(name, span)
+        return array
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays or (name in self.stack.spans and name not in self._gone)
+
+    def define(self, name: str, spec: ArraySpec, attributes: dict[str, AttributeValue] | None = None) -> Array:
+        """Add an array without chunks. Raises EntryExistsError."""
+        self.check_writable()
+        if name in self:
+            raise EntryExistsError(f"{self.names.base}: there is an array {name!r} already")
+        array = self._arrays[name] = Array(name, spec, attributes=attributes)
+        if name in self.stack.spans:
+            self._gone.add(name)
+        self.pool.touch(array)
+        return array
+
+    def remove(self, array: Array) -> None:
+        """Drop an array and all its chunks."""
+        self.check_writable()
+        self.pool.forget(array)
+        del self._arrays[array.name]
+        if array.name in self.stack.spans:
+            self._gone.add(array.name)
+
+    def rename(self, array: Array, name: str) -> None:
+        """Give an array another name; its blocks are copied at commit. Raises EntryExistsError."""
+        self.check_writable()
+        if name in self:
+            raise EntryExistsError(f"{self.names.base}: there is an array {name!r} already")
+        del self._arrays[array.name]
+        if array.name in self.stack.spans:
+            self._gone.add(array.name)
+        array.name = name
+        self._arrays[name] = array
+        if array.origin == name:
+            self._gone.discard(name)
+        elif name in self.stack.spans:
+            self._gone.add(name)
+        self.pool.touch(array)
+
+    def read(self, array: Array, coord: Coord) -> bytes | memoryview | None:
+        """The stored bytes of a chunk, None if there is none."""
+        return array.read(coord, self.cache)
+
+    def put(self, array: Array, coord: Coord, content: bytes | memoryview | None, mtime_ns: int) -> None:
+        """Set the stored bytes of a chunk, or remove it (None)."""
+        self.check_writable()
+        self.pool.put(array, coord, content, mtime_ns)
+
+    def respec(self, array: Array, spec: ArraySpec, mtime_ns: int) -> None:
+        """Change shape, fill value or dimension names; element type, rank and chunk shape stay."""
+        self.check_writable()
+        with_edges = array.reshape(spec, mtime_ns, self.cache)
+        dropped = set(array.changes)
+        self.pool.put_all(array, with_edges)
+        self.pool.release(array, dropped - set(array.changes))
+
+    def set_attributes(self, array: Array, attributes: dict[str, AttributeValue]) -> None:
+        """Replace an array's attributes."""
+        self.check_writable()
+        array.set_attributes(attributes)
+        self.pool.touch(array)
+
+    def check_writable(self) -> None:
+        """Raise ReadOnlyError unless the container was opened for writing."""
+        if self.read_only:
+            raise ReadOnlyError(f"{self.names.base} is open for reading only")
+
+    # --- versions -----------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The number of the newest committed version."""
+        return opening.version_of(self.stack, len(self.stack.layers) - 1)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a commit would write anything."""
+        return any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
+
+    def commit(self, message: str = "") -> CommitReport | None:
+        """Make all changes a new version, durably (steps and crash cases: `commit.py`). None: nothing had changed.
+
+        Raises ConflictError if another writer was first, OSError if the medium fails; the changes are kept then.
+        """
+        with self.lock:
+            self.check_writable()
+            self.pool.pack()
+            tombstones = list(self._tombstones())
+            changed = [array for array in self.pool.arrays if array.dirty]
+            if not changed and not tombstones:
+                return None
+            sealed = self._seal(tombstones, changed, message)
+            # a failure leaves footer and extension behind in the part as dead bytes; the next try appends new ones
+            layer = publish(self.store, self.names, sealed, self.stack.newest.number + 1)
+            self._adopt(layer, changed)
+            chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
+            return CommitReport(layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks)
+
+    def _tombstones(self) -> Iterator[str]:
+        return (name for name in self._gone if name in self.stack.spans and name not in self._arrays)
+
+    def _seal(self, tombstones: list[str], changed: list[Array], message: str) -> SealedPart:
+        part = self.pool.part
+        builder = LayerBuilder(self.stack, part, self.options.pool.codec)
+        for name in tombstones:
+            builder.add_tombstone(name)
+        for array in changed:
+            builder.add_array(array)
+        newest = self.stack.newest
+        identity = Extension(
+            layer_id=part.id,
+            parent_id=newest.id,
+            container_id=opening.container_id(self.stack),
+            version=opening.version_of(self.stack, len(self.stack.layers) - 1) + 1,
+            time_ns=next_time_ns(self.stack),
+            message=message,
+            author=author(),
+        )
+        return seal(part, builder, identity, newest.footer.version, self.names.base, newest.number + 1)
+
+    def _adopt(self, layer: Layer, changed: list[Array]) -> None:
+        self.stack = self.stack.push(layer)
+        for array in changed:
+            array.settle(array.name, self.stack.spans[array.name])
+        self._gone.clear()
+        self.pool.committed()
+
+    # --- end ----------------------------------------------------------------------------------------------------------
+
+    def discard(self) -> None:
+        """Give up all uncommitted changes. The arrays handed out before mean nothing any more."""
+        self.pool.discard()
+        self._arrays.clear()
+        self._gone.clear()
+
+    def close(self) -> None:
+        """Let go of files and locks. What is not committed is kept as `{stem}.part-ID`, without a promise."""
+        if self._closed:
+            return
+        self._closed = True
+        self.pool.close()
+        for layer in self.stack.layers:
+            layer.close()
+        if self._writer_lock is not None:
+            self._writer_lock.release()
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leaving normally commits, leaving by an exception discards."""
+        try:
+            if not self.read_only:
+                if kind is None:
+                    self.commit()
+                else:
+                    self.discard()
+        finally:
+            self.close()

@@ -1,0 +1,218 @@
+"""Where each committed chunk of one array lies: big sorted columns that never change, and a small dict of newer entries.
+
+Finding a chunk costs a bisection, whatever the number of chunks or layers; an index never changes, so a reader may keep
+one while others are made from it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.grid import Coord, Grid
+from arrayfs.container.layer import Layer
+from arrayfs.errors import FormatError
+from arrayfs.format.model import ArrayMeta, ChunkTable
+
+Keys = NDArray[np.uint64]
+Places = NDArray[np.uint32]
+
+
+class SpanEntry(NamedTuple):
+    """One layer's word on an array: `meta` is an entry of `layer`'s array list, at place `position`."""
+
+    layer: Layer
+    position: int
+
+    @property
+    def meta(self) -> ArrayMeta:
+        """The entry itself."""
+        return self.layer.footer.arrays[self.position]
+
+
+class ChunkRef(NamedTuple):
+    """Where a stored chunk lies: bytes [offset, offset + size) of block `row` of `layer`, unpacked."""
+
+    layer: Layer
+    row: int
+    offset: int
+    size: int
+
+
+class ChunkIndex:
+    """The chunks of one array that the layers have, by key.
+
+    Invariants
+    - `keys` is strictly increasing; `entries[i]` and `rows[i]` say which span entry and which row of its chunk table
+      key i stands in.
+    - Holes are not in the index, nor is what lay outside the shape in any layer at or above the one that wrote it.
+    """
+
+    __slots__ = ("_entry_view", "_key_view", "_row_view", "entries", "grid", "keys", "rows", "span")
+
+    def __init__(self, grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places) -> None:
+        self.grid = grid
+        self.span = span
+        self.keys, self.entries, self.rows = keys, entries, rows
+        self._key_view, self._entry_view, self._row_view = memoryview(keys), memoryview(entries), memoryview(rows)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, coord: Coord) -> ChunkRef | None:
+        """Where a chunk is, or None if no layer has it. Raises FormatError if its entry names no block."""
+        place = self.place(coord)
+        return None if place is None else self.ref(place)
+
+    def place(self, coord: Coord) -> int | None:
+        """The place of a chunk in the sorted columns, or None if no layer has it."""
+        if coord not in self.grid:
+            return None
+        key = self.grid.key(coord)
+        place = bisect_left(self._key_view, key)
+        if place == len(self._key_view) or self._key_view[place] != key:
+            return None
+        return place
+
+    def ref(self, place: int) -> ChunkRef:
+        """Where the chunk at `place` of the sorted columns lies."""
+        entry = self.span[self._entry_view[place]]
+        row = self._row_view[place]
+        chunks = entry.meta.chunks
+        block_id = int(chunks.block_ids[row])
+        block_row = entry.layer.block_row(block_id)
+        if block_row < 0:
+            coord = self.grid.coord(self._key_view[place])
+            raise FormatError(f"{entry.layer.name}: array {entry.meta.name!r}: chunk {coord} lies in block {block_id}, which is not there")
+        return ChunkRef(entry.layer, block_row, int(chunks.offsets[row]), int(chunks.sizes[row]))
+
+    def mtime_ns(self, place: int) -> int:
+        """When the chunk at `place` was written: what its layer says of it, else the layer's time."""
+        entry = self.span[self._entry_view[place]]
+        times = entry.layer.chunk_mtimes(entry.position)
+        return entry.layer.time_ns if times is None else int(times[self._row_view[place]])
+
+    def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
+        """`mtime_ns` for places low to high."""
+        out = np.empty(high - low, np.int64)
+        entries, rows = self.entries[low:high], self.rows[low:high]
+        for number in np.unique(entries):
+            entry, mask = self.span[number], entries == number
+            times = entry.layer.chunk_mtimes(entry.position)
+            out[mask] = entry.layer.time_ns if times is None else times[rows[mask]]
+        return out
+
+    def slice(self, prefix: Coord) -> tuple[int, int]:
+        """The places whose coordinates begin with `prefix`, as a range of the sorted columns."""
+        if not prefix:
+            return 0, len(self.keys)
+        if any(c >= n for c, n in zip(prefix, self.grid.counts, strict=False)):
+            return 0, 0
+        low = self.grid.key(prefix)
+        high = low + self.grid.strides[len(prefix) - 1]
+        return bisect_left(self._key_view, low), bisect_left(self._key_view, high)
+
+    def stored_sizes(self, low: int, high: int) -> Places:
+        """Sizes in bytes of the stored chunks at places low to high."""
+        out = np.empty(high - low, np.uint32)
+        entries, rows = self.entries[low:high], self.rows[low:high]
+        for entry in np.unique(entries):
+            mask = entries == entry
+            out[mask] = self.span[entry].meta.chunks.sizes[rows[mask]]
+        return out
+
+    def stored_shares(self, low: int, high: int) -> NDArray[np.int64]:
+        """The part of its compressed block that each chunk at places low to high takes, in bytes."""
+        out = np.zeros(high - low, np.int64)
+        entries, rows = self.entries[low:high], self.rows[low:high]
+        for number in np.unique(entries):
+            layer, chunks = self.span[number].layer, self.span[number].meta.chunks
+            mask = entries == number
+            blocks = layer.footer.blocks
+            block_rows = layer.block_rows(chunks.block_ids[rows[mask]])
+            known = np.maximum(block_rows, 0)
+            if len(blocks):
+                share = chunks.sizes[rows[mask]] * (blocks.compressed_sizes[known] / np.maximum(blocks.uncompressed_sizes[known], 1))
+                out[mask] = np.where(block_rows >= 0, np.minimum(share, 2.0**62), 0).astype(np.int64)
+        return out
+
+    def regrid(self, grid: Grid) -> ChunkIndex:
+        """The same chunks under another shape of the same rank and chunk shape; what lies outside it is left out."""
+        if grid == self.grid:
+            return self
+        coords = self.grid.coords(self.keys)
+        inside = _inside(coords, grid.counts)
+        keys = grid.keys(coords[inside])
+        return ChunkIndex(grid, self.span, keys, self.entries[inside], self.rows[inside])
+
+
+    def push(self, span: Sequence[SpanEntry]) -> ChunkIndex:
+        """The index with one more entry on top of its span, of the same rank and chunk shape. Cost: one merge."""
+        newest = build_index(span[-1:])
+        number = len(span) - 1
+        chunks = span[-1].meta.chunks
+        grid = newest.grid
+        below = self.regrid(grid)
+        named = grid.keys(chunks.coords[_inside(chunks.coords, grid.counts)])
+        kept = np.isin(below.keys, named, invert=True)
+        keys = np.concatenate((newest.keys, below.keys[kept]))
+        entries = np.concatenate((np.full(len(newest), number, np.uint32), below.entries[kept]))
+        rows = np.concatenate((newest.rows, below.rows[kept]))
+        order = np.argsort(keys, kind="stable")
+        return ChunkIndex(grid, span, keys[order], entries[order], rows[order])
+
+
+def build_index(span: Sequence[SpanEntry]) -> ChunkIndex:
+    """The index of an array from its span, oldest entry first. Cost: one sort over its chunks."""
+    grid = Grid(span[-1].meta.shape, span[-1].meta.chunk_shape)
+    limits = grid.counts
+    keys: list[Keys] = []
+    entries: list[Places] = []
+    rows: list[Places] = []
+    holes: list[NDArray[np.bool_]] = []
+    for number in range(len(span) - 1, -1, -1):
+        meta = span[number].meta
+        limits = tuple(map(min, limits, Grid(meta.shape, meta.chunk_shape).counts))
+        if not len(meta.chunks):
+            continue
+        inside = np.flatnonzero(_inside(meta.chunks.coords, limits)).astype(np.uint32)
+        keys.append(grid.keys(meta.chunks.coords[inside]))
+        entries.append(np.full(len(inside), number, np.uint32))
+        rows.append(inside)
+        holes.append(is_hole(span[number].layer, meta.chunks)[inside])
+    if not keys:
+        none = np.zeros(0, np.uint32)
+        return ChunkIndex(grid, span, np.zeros(0, np.uint64), none, none)
+    return _sorted_index(grid, span, np.concatenate(keys), np.concatenate(entries), np.concatenate(rows), np.concatenate(holes))
+
+
+def _sorted_index(
+    grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places, holes: NDArray[np.bool_]
+) -> ChunkIndex:
+    if not holes.any() and bool((keys[1:] > keys[:-1]).all()):
+        return ChunkIndex(grid, span, keys, entries, rows)
+    # newest entries stand first, so the first of equal keys counts; so does the first of two in one table
+    keys, first = np.unique(keys, return_index=True)
+    there = ~holes[first]
+    return ChunkIndex(grid, span, keys[there], entries[first][there], rows[first][there])
+
+
+def is_hole(layer: Layer, chunks: ChunkTable) -> NDArray[np.bool_]:
+    """Which entries of a table point at a hole of their layer, (n,) bool."""
+    ext = layer.extension
+    if ext is None or not len(ext.holes):
+        return np.zeros(len(chunks), np.bool_)
+    holes = ext.holes[:, 0].astype(np.uint64) << np.uint64(32) | ext.holes[:, 1].astype(np.uint64)
+    places = chunks.block_ids.astype(np.uint64) << np.uint64(32) | chunks.offsets.astype(np.uint64)
+    return np.isin(places, holes)
+
+
+def _inside(coords: NDArray[np.uint32], counts: tuple[int, ...]) -> NDArray[np.bool_]:
+    inside = np.ones(len(coords), np.bool_)
+    for axis, count in enumerate(counts):
+        inside &= coords[:, axis] < count
+    return inside

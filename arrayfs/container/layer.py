@@ -1,0 +1,209 @@
+"""One sealed layer: its footer, its extension block, and its blocks read and checked.
+
+A layer never changes. What is here knows one file only; what several layers mean together is `stack.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.cache import BlockCache
+from arrayfs.errors import ChecksumError, FormatError
+from arrayfs.format import codecs, extension
+from arrayfs.format.extension_model import Extension
+from arrayfs.format.checksums import crc32c
+from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer
+from arrayfs.format.model import Footer
+from arrayfs.store.protocol import Blob
+
+# One read of this size gets the extension block and the footer of any small layer together.
+TAIL_SIZE = 64 * 1024
+# A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks that
+# begin below 4 GiB, so no honest block is larger than two of them.
+MAX_BLOCK_SIZE = 2 << 32
+
+_serials = itertools.count(1)
+Bytes = TypeVar("Bytes", bytes, bytes | memoryview)
+
+
+class Layer:
+    """One layer file, open for as long as somebody reads it.
+
+    serial: unique in this process, for cache keys. number: 0 for the base, n for sidecar n.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        blob: Blob,
+        footer: Footer,
+        ext: Extension | None,
+        layer_id: bytes,
+        footer_start: int,
+        serial: int | None = None,
+    ) -> None:
+        self.serial = next(_serials) if serial is None else serial
+        self.number = number
+        self.blob = blob
+        self.footer = footer
+        self.extension = ext
+        self.id = layer_id
+        self.footer_start = footer_start
+        blocks = footer.blocks
+        self._offsets = memoryview(blocks.file_offsets)
+        self._stored_sizes = memoryview(blocks.compressed_sizes)
+        self._sizes = memoryview(blocks.uncompressed_sizes)
+        self._codecs = memoryview(blocks.codecs)
+        self._crcs = _block_checksums(footer, ext)
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self.blob.name
+
+    @cached_property
+    def _row_order(self) -> tuple[NDArray[np.uint32], NDArray[np.intp]] | None:
+        ids = self.footer.blocks.ids
+        if len(ids) and ids[0] == 0 and ids[-1] == len(ids) - 1 and bool((np.diff(ids.astype(np.int64)) == 1).all()):
+            return None
+        order = np.argsort(ids, kind="stable")
+        return ids[order], order
+
+    def block_rows(self, ids: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """The places in the block table of these block ids (the first where an id stands twice); -1: no such block."""
+        count = len(self.footer.blocks)
+        if self._row_order is None or count == 0:
+            rows = ids.astype(np.int64)
+            return np.where(rows < count, rows, -1)
+        sorted_ids, order = self._row_order
+        places = np.searchsorted(sorted_ids, ids)
+        found = np.minimum(places, count - 1)
+        return np.where(sorted_ids[found] == ids, order[found], -1)
+
+    def block_row(self, block_id: int) -> int:
+        """`block_rows` for one id."""
+        if self._row_order is None:
+            return block_id if block_id < len(self._offsets) else -1
+        return int(self.block_rows(np.array([block_id], np.uint32))[0])
+
+    def block_size(self, row: int) -> int:
+        """Bytes of a block unpacked, as its table says."""
+        return self._sizes[row]
+
+    def stored_size(self, row: int) -> int:
+        """Bytes of a block in the file, as its table says."""
+        return self._stored_sizes[row]
+
+    def read_block(self, row: int, cache: BlockCache) -> memoryview:
+        """A block unpacked, from the cache or the file.
+
+        Raises FormatError or ChecksumError, naming file and block, if it lies outside the file, does not unpack to what
+        the table says, or has another checksum than was written.
+        """
+        return cache.load((self.serial, row), lambda: self.unpack_block(row))
+
+    def unpack_block(self, row: int) -> bytes | memoryview:
+        """A block read from the file, checked and unpacked."""
+        return self._checked(row, lambda: codecs.decompress(self.codec(row), self._stored_block(row), self._sizes[row]))
+
+    def read_stored(self, row: int) -> bytes:
+        """A block's bytes as they stand in the file, checksum verified."""
+        return self._checked(row, lambda: self._stored_block(row))
+
+    def codec(self, row: int) -> str | None:
+        """The name of a block's codec; None: not compressed."""
+        return self.footer.blocks.codec_names[self._codecs[row]]
+
+    def _checked(self, row: int, action: Callable[[], Bytes]) -> Bytes:
+        try:
+            return action()
+        except FormatError as error:
+            raise type(error)(f"{self.name}: block {self.footer.blocks.ids[row]}: {error}") from None
+
+    def _stored_block(self, row: int) -> bytes:
+        start, stored = self._offsets[row], self._stored_sizes[row]
+        if start + stored > self.footer_start:
+            raise FormatError(f"bytes {start} to {start + stored} are outside the data region of {self.footer_start}")
+        if self._sizes[row] > MAX_BLOCK_SIZE:
+            raise FormatError(f"claims {self._sizes[row]} bytes unpacked, more than the {MAX_BLOCK_SIZE} a block can have")
+        data = self.blob.read(start, stored)
+        if self._crcs is not None and crc32c(data) != self._crcs[row]:
+            raise ChecksumError(f"checksum is {crc32c(data):08x}, {self._crcs[row]:08x} was written")
+        return data
+
+    @property
+    def time_ns(self) -> int:
+        """When this version was made, ns since 1970-01-01 UTC; the file's time where nothing better is known."""
+        return self.blob.mtime_ns if self.extension is None else self.extension.time_ns
+
+    def chunk_mtimes(self, position: int) -> NDArray[np.int64] | None:
+        """When the chunks of array entry `position` were written, in table order; None: all when the layer was."""
+        if self.extension is None:
+            return None
+        times = self.extension.chunk_mtimes.get(position)
+        return times if times is not None and len(times) == len(self.footer.arrays[position].chunks) else None
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.blob.close()
+
+
+def open_layer(number: int, blob: Blob) -> Layer:
+    """Read and check the tail of one layer file.
+
+    Raises FormatError, naming the file, if its trailer, footer or extension block is damaged.
+    """
+    try:
+        return _open_layer(number, blob)
+    except FormatError as error:
+        raise type(error)(f"{blob.name}: {error}") from None
+
+
+def _open_layer(number: int, blob: Blob) -> Layer:
+    if blob.size < TRAILER.size:
+        raise FormatError(f"{blob.size} bytes are too few for a layer file")
+    tail_start = max(0, blob.size - TAIL_SIZE)
+    tail = blob.read(tail_start, blob.size - tail_start)
+    place = decode_trailer(tail[-TRAILER.size :], blob.size)
+    footer_bytes = _range(blob, tail, tail_start, place.start, len(place))
+    footer = decode_footer(footer_bytes)
+    row = extension_row(footer)
+    ext = None
+    if row is not None:
+        start = int(footer.blocks.file_offsets[row])
+        size = int(footer.blocks.compressed_sizes[row])
+        if start + size != place.start:
+            raise FormatError(f"extension block at bytes {start} to {start + size} does not end at the footer ({place.start})")
+        ext = extension.decode_extension(_range(blob, tail, tail_start, start, size))
+        if ext.footer_crc != crc32c(footer_bytes):
+            raise ChecksumError(f"footer: checksum is {crc32c(footer_bytes):08x}, {ext.footer_crc:08x} was written")
+    layer_id = ext.layer_id if ext is not None else hashlib.sha256(footer_bytes).digest()[:16]
+    return Layer(number, blob, footer, ext, layer_id, place.start)
+
+
+def extension_row(footer: Footer) -> int | None:
+    """The place of our extension block in the block table, if the layer has one."""
+    for index, name in enumerate(footer.blocks.codec_names):
+        if name == extension.EXTENSION_CODEC:
+            rows = np.flatnonzero(footer.blocks.codecs == index)
+            return int(rows[-1]) if len(rows) else None
+    return None
+
+
+def _range(blob: Blob, tail: bytes, tail_start: int, start: int, size: int) -> bytes | memoryview:
+    if start >= tail_start:
+        return memoryview(tail)[start - tail_start : start - tail_start + size]
+    return blob.read(start, size)
+
+
+def _block_checksums(footer: Footer, ext: Extension | None) -> memoryview | None:
+    if ext is None or len(ext.block_crcs) != len(footer.blocks):
+        return None
+    return memoryview(ext.block_crcs)

@@ -1,0 +1,145 @@
+"""Finding the layers of a container and checking that they belong together; making a new container.
+
+Readers open sidecars newest first and the base last: while a compaction swaps files, that order never sees a mixture
+that the check of parents would not find.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+import numpy as np
+
+from arrayfs.container.layer import Layer, open_layer
+from arrayfs.container.stack import LayerStack
+from arrayfs.errors import FormatError, LockedError, MissingObjectError
+from arrayfs.format.checksums import crc32c
+from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
+from arrayfs.format.extension_model import Extension
+from arrayfs.format.footer import encode_footer, encode_trailer
+from arrayfs.format.model import BlockTable, Footer
+from arrayfs.format.naming import ContainerNames, sidecar_of_other
+from arrayfs.store.protocol import Lock, Store
+import time
+
+NEW_FOOTER_VERSION = 5
+# How often the files are listed again when they changed while they were opened.
+OPEN_TRIES = 5
+
+
+def open_stack(store: Store, names: ContainerNames) -> LayerStack:
+    """Open all layers. Raises MissingObjectError without a base, FormatError if a layer is damaged or foreign."""
+    for last in (False,) * (OPEN_TRIES - 1) + (True,):
+        found = sidecars(store, names)
+        try:
+            return LayerStack.of(_open_layers(store, names, found))
+        except (MissingObjectError, FormatError):
+            # a compaction may have renamed files meanwhile: only what holds still is believed
+            if last or found == sidecars(store, names):
+                raise
+    raise FormatError(f"{names.base}: its files do not hold still")
+
+
+def sidecars(store: Store, names: ContainerNames) -> list[tuple[int, str]]:
+    numbered = ((names.parse_sidecar(name), name) for name in store.list())
+    return sorted((number, name) for number, name in numbered if number is not None)
+
+
+def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> list[Layer]:
+    layers: list[Layer] = []
+    try:
+        for number, name in [*reversed(found), (0, names.base)]:
+            layers.insert(0, open_layer(number, store.open(name)))
+        check_chain(layers)
+    except BaseException:
+        for layer in layers:
+            layer.close()
+        raise
+    return layers
+
+
+def check_chain(layers: list[Layer]) -> None:
+    """Raise FormatError, naming the file, where a layer was not made on top of the one below it."""
+    for below, layer in zip(layers, layers[1:], strict=False):
+        if layer.footer.version != layers[0].footer.version:
+            raise FormatError(
+                f"{layer.name}: footer version {layer.footer.version}, but {layers[0].name} has {layers[0].footer.version}"
+            )
+        if layer.extension is not None and layer.extension.parent_id != below.id:
+            raise FormatError(
+                f"{layer.name}: was made on top of layer {layer.extension.parent_id.hex()}, "
+                f"but below it lies {below.name}, which is {below.id.hex()}: a layer is missing or foreign"
+            )
+
+
+def container_id(stack: LayerStack) -> bytes:
+    """The container's id: that of the newest layer that has one, else the base's own id."""
+    for layer in reversed(stack.layers):
+        if layer.extension is not None:
+            return layer.extension.container_id
+    return stack.layers[0].id
+
+
+def version_of(stack: LayerStack, position: int) -> int:
+    """The version number of a layer of the stack; one of the crate's counts one more than the layer below."""
+    number = 0
+    for layer in stack.layers[: position + 1]:
+        number = layer.extension.version if layer.extension is not None else number + 1 if layer.number else 0
+    return number
+
+
+def create(store: Store, names: ContainerNames) -> None:
+    """Make an empty container: a base without arrays. Raises ObjectExistsError, FormatError."""
+    other = sidecar_of_other(names.base)
+    if other is not None:
+        raise FormatError(f"{names.base} would be sidecar {other[1]} of {other[0]}.af: choose another name")
+    left = [name for name in store.list() if names.parse_sidecar(name) is not None]
+    if left:
+        raise FormatError(f"{left[0]} is there already and would belong to {names.base}: move it away or choose another name")
+    layer_id = secrets.token_bytes(16)
+    ext = Extension(
+        layer_id=layer_id,
+        parent_id=bytes(16),
+        container_id=layer_id,
+        version=0,
+        time_ns=time.time_ns(),
+        block_crcs=np.zeros(1, np.uint32),
+    )
+    size = extension_size(ext)
+    wide, one = np.array([size], np.uint64), np.zeros(1, np.uint32)
+    blocks = BlockTable(one, np.zeros(1, np.uint64), wide, wide, one, (EXTENSION_CODEC,))
+    footer = encode_footer(Footer(NEW_FOOTER_VERSION, blocks, ()))
+    ext = Extension(**{**{f: getattr(ext, f) for f in ext.__slots__}, "footer_crc": crc32c(footer), "footer_size": len(footer)})
+    store.put(names.base, b"".join((encode_extension(ext), footer, encode_trailer(len(footer)))), replace=False)
+
+
+def lock_for_writing(store: Store, names: ContainerNames) -> Lock:
+    """Take the container's writer lock, held for as long as it is open. Raises LockedError naming the container."""
+    if names.base not in store.list():
+        raise MissingObjectError(f"{names.base}: no such container in {store.url}")
+    lock = store.lock(names.lock)
+    try:
+        lock.try_lock()
+    except LockedError:
+        raise LockedError(f"{names.base} is open for writing elsewhere; close that first, or open it for reading") from None
+    return lock
+
+
+def clear_abandoned(store: Store, names: ContainerNames) -> list[str]:
+    """Remove parts that a dead writer left; those that are whole layers are kept and named."""
+    warnings = []
+    for name in store.list():
+        if names.parse_part(name) is None or not store.is_part_abandoned(name):
+            continue
+        try:
+            blob = store.open(name)
+            try:
+                open_layer(0, blob)
+            finally:
+                blob.close()
+            warnings.append(f"{name}: a finished layer that was never published is kept; it was not taken in")
+        except FormatError:
+            store.remove_abandoned(name)
+            warnings.append(f"{name}: removed, a commit that never finished (process {os.getpid()} found it)")
+    return warnings

@@ -1,0 +1,150 @@
+"""The next sidecar in the making: blocks compressed once and appended, readable before they are committed.
+
+What is appended here is never moved again: a commit adds the extension block, the footer and the trailer, and gives the
+file its name. Reads go the same way as those of a sealed layer, so a `ChunkRef` may point into a part.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from arrayfs.container.cache import BlockCache
+from arrayfs.format import codecs
+from arrayfs.format.checksums import crc32c
+from arrayfs.format.model import BlockTable
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store.protocol import Part, Store
+
+_serials = itertools.count(-1, -1)
+
+
+class LayerPart:
+    """Blocks of a layer that has no footer yet.
+
+    serial: unique in this process and never a sealed layer's. id: the id that the layer will have.
+    Block i is entry i of the columns; its id in the footer is i.
+    """
+
+    def __init__(self, store: Store, names: ContainerNames) -> None:
+        self.serial = next(_serials)
+        self.id = secrets.token_bytes(16)
+        self._store = store
+        self._part_name = names.part(self.id.hex())
+        self._part: Part | None = None
+        self._file_offsets = array("Q")
+        self._stored_sizes = array("Q")
+        self._sizes = array("Q")
+        self._codecs = array("L")
+        self._crcs = array("L")
+        self._codec_names: list[str | None] = []
+        # Two workers: lz4 and zstd release the GIL, and more than two gain nothing on small machines.
+        self._workers = ThreadPoolExecutor(2, "arrayfs-compress")
+
+    @property
+    def name(self) -> str:
+        """The file's name while it is in the making."""
+        return self._part_name
+
+    @property
+    def part(self) -> Part:
+        """The file, made when it is first needed."""
+        if self._part is None:
+            self._part = self._store.create_part(self._part_name)
+        return self._part
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def add_block(self, codec: str | None, chunks: Sequence[bytes | memoryview]) -> int:
+        """Append one block that holds these chunks one after another; returns its row."""
+        raw = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+        return self._append(codec, codecs.compress(codec, raw), len(raw))
+
+    def add_blocks(self, codec: str | None, blocks: Sequence[Sequence[bytes | memoryview]]) -> range:
+        """Append several blocks, compressed side by side by worker threads; returns their rows."""
+        first = len(self)
+        raws = [b"".join(chunks) for chunks in blocks]
+        for raw, stored in zip(raws, self._workers.map(lambda data: codecs.compress(codec, data), raws), strict=True):
+            self._append(codec, stored, len(raw))
+        return range(first, len(self))
+
+    def copy_block(self, codec: str | None, stored: bytes, size: int) -> int:
+        """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked."""
+        return self._append(codec, stored, size)
+
+    def _append(self, codec: str | None, stored: bytes, size: int) -> int:
+        offset = self.part.append(stored)
+        if codec not in self._codec_names:
+            self._codec_names.append(codec)
+        self._file_offsets.append(offset)
+        self._stored_sizes.append(len(stored))
+        self._sizes.append(size)
+        self._codecs.append(self._codec_names.index(codec))
+        self._crcs.append(crc32c(stored))
+        return len(self) - 1
+
+    def read_block(self, row: int, cache: BlockCache) -> memoryview:
+        """A block unpacked, from the cache or the file."""
+        return cache.load((self.serial, row), lambda: self._unpack(row))
+
+    def _unpack(self, row: int) -> bytes | memoryview:
+        stored = self.part.read(self._file_offsets[row], self._stored_sizes[row])
+        return codecs.decompress(self.codec(row), stored, self._sizes[row])
+
+    def block_size(self, row: int) -> int:
+        """Bytes of a block unpacked."""
+        return self._sizes[row]
+
+    def stored_size(self, row: int) -> int:
+        """Bytes of a block in the file."""
+        return self._stored_sizes[row]
+
+    def read_stored(self, row: int) -> bytes:
+        """A block's bytes as they stand in the file."""
+        return self.part.read(self._file_offsets[row], self._stored_sizes[row])
+
+    def codec(self, row: int) -> str | None:
+        """The name of a block's codec; None: not compressed."""
+        return self._codec_names[self._codecs[row]]
+
+    def block_table(self, extension_codec: str, extension_size: int) -> tuple[BlockTable, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
+        """The footer's block table, with the extension block as its last entry at the part's present end, and the
+        checksums of all blocks (0 for the extension block, which carries its own)."""
+        count = len(self)
+        names = (*self._codec_names, extension_codec)
+        table = BlockTable(
+            ids=np.arange(count + 1, dtype=np.uint32),
+            file_offsets=_column(self._file_offsets, self.part.size, np.uint64),
+            compressed_sizes=_column(self._stored_sizes, extension_size, np.uint64),
+            uncompressed_sizes=_column(self._sizes, extension_size, np.uint64),
+            codecs=_column(self._codecs, len(names) - 1, np.uint32),
+            codec_names=names,
+        )
+        return table, _column(self._crcs, 0, np.uint32)
+
+    def discard(self) -> None:
+        """Remove the file; nothing of it is wanted any more."""
+        self._workers.shutdown()
+        if self._part is not None:
+            self._part.discard()
+
+    def retire(self) -> None:
+        """The file has its name: what is open here is not needed any more."""
+        self._workers.shutdown()
+        self.part.close()
+
+    def keep(self) -> None:
+        """Leave the file behind under its temporary name."""
+        self._workers.shutdown()
+        if self._part is not None:
+            self._part.close()
+
+
+def _column(values: array[int], last: int, dtype: type) -> np.ndarray:
+    return np.append(np.array(values, dtype=dtype), dtype(last))

@@ -1,0 +1,214 @@
+"""Changes that are not yet committed, bounded in bytes: raw in memory first, then packed into the next sidecar.
+
+The pool holds what was closed. When the raw bytes exceed the limit, the oldest are packed into blocks and appended to
+the part, so writing any amount needs the same memory. Single-threaded: the container's lock is held by its callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from arrayfs.container.array import Array, Change, PackedRef
+from arrayfs.container.cache import BlockCache
+from arrayfs.container.grid import Coord
+from arrayfs.container.index import ChunkRef
+from arrayfs.container.part import LayerPart
+from arrayfs.errors import FormatError, LimitError
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store.protocol import Store
+
+# Chunks of this size and more are a block by themselves: a reader then unpacks nothing that it did not ask for.
+OWN_BLOCK_SIZE = 128 * 1024
+# Chunk sizes and offsets in a block are u32 (format chapter 9).
+CHUNK_LIMIT = 1 << 32
+# How much is packed at a time: enough to keep neighbours together, little enough to keep memory flat.
+PACK_BATCH = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """codec: name or None; block_size: bytes that small chunks are packed to; dirty_limit: raw bytes kept in memory."""
+
+    codec: str | None = "lz4"
+    block_size: int = 64 * 1024
+    dirty_limit: int = 256 << 20
+
+
+Pending = tuple[Array, Coord]
+
+
+class Pool:
+    """The changed arrays, and the chunks of theirs that are still raw.
+
+    Invariants
+    - `raw[(array, coord)]` is the size of a change of `array` whose content is bytes; `raw_size` is their sum, and at
+      most the limit when a call returns.
+    - `arrays` holds every array that a commit has to look at, in the order in which they were first changed.
+    """
+
+    def __init__(self, store: Store, names: ContainerNames, options: PoolOptions, cache: BlockCache) -> None:
+        self.options = options
+        self.arrays: dict[Array, None] = {}
+        self.raw: dict[Pending, int] = {}
+        self.raw_size = 0
+        self._cache = cache
+        self._store, self._names = store, names
+        self._part: LayerPart | None = None
+
+    @property
+    def part(self) -> LayerPart:
+        """The next sidecar in the making."""
+        if self._part is None:
+            self._part = LayerPart(self._store, self._names)
+        return self._part
+
+    @property
+    def packed_size(self) -> int:
+        """Bytes of the next sidecar so far."""
+        return self._part.part.size if self._part is not None and len(self._part) else 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was packed yet."""
+        return self._part is not None
+
+    def touch(self, array: Array) -> None:
+        """Have the next commit look at `array`."""
+        self.arrays.setdefault(array)
+
+    def forget(self, array: Array) -> None:
+        """The array is gone: drop what was changed in it."""
+        for coord in array.changes:
+            self.raw_size -= self.raw.pop((array, coord), 0)
+        self.arrays.pop(array, None)
+
+    def put(self, array: Array, coord: Coord, content: bytes | memoryview | None, mtime_ns: int) -> None:
+        """Set a chunk's stored bytes, or remove it (None). Raises LimitError at 4 GiB, OSError if packing fails."""
+        if content is not None and len(content) >= CHUNK_LIMIT:
+            raise LimitError(f"array {array.name!r}: chunk {coord} has {len(content)} bytes, {CHUNK_LIMIT - 1} is the limit")
+        self._set(array, coord, Change(content, mtime_ns))
+        if self.raw_size > self.options.dirty_limit:
+            self.pack(self.raw_size - self.options.dirty_limit // 2)
+
+    def put_all(self, array: Array, changes: Iterable[tuple[Coord, Change]]) -> None:
+        """Set several chunks of one array."""
+        for coord, change in changes:
+            self._set(array, coord, change)
+        self.touch(array)
+
+    def _set(self, array: Array, coord: Coord, change: Change) -> None:
+        self.raw_size -= self.raw.pop((array, coord), 0)
+        array.put(coord, change)
+        if isinstance(change.content, bytes | memoryview):
+            self.raw[array, coord] = len(change.content)
+            self.raw_size += len(change.content)
+        self.arrays.setdefault(array)
+
+    def pack(self, wanted: int | None = None) -> None:
+        """Pack at least `wanted` raw bytes, the oldest first (None: all of them), a batch at a time."""
+        goal = 0 if wanted is None else max(0, self.raw_size - wanted)
+        while self.raw_size > goal or (wanted is None and self.raw):
+            self._pack_batch(self._next_batch())
+
+    def _next_batch(self) -> list[Pending]:
+        batch, size = [], 0
+        for pending, length in self.raw.items():
+            batch.append(pending)
+            size += length
+            if size >= PACK_BATCH:
+                break
+        return batch
+
+    def _pack_batch(self, batch: list[Pending]) -> None:
+        batch = [pending for pending in self._in_old_order(batch) if not self._unchanged(pending)]
+        batch.sort(key=lambda pending: (pending[0].name, pending[1]))
+        groups = list(self._blocks(batch))
+        contents = [[self._raw(pending) for pending in group] for group in groups]
+        rows = self.part.add_blocks(self.options.codec, contents) if groups else ()
+        for row, group, chunks in zip(rows, groups, contents, strict=True):
+            offset = 0
+            for (array, coord), chunk in zip(group, chunks, strict=True):
+                ref = PackedRef(self.part, row, offset, len(chunk))
+                self._set(array, coord, Change(ref, array.changes[coord].mtime_ns))
+                offset += len(chunk)
+
+    def _blocks(self, batch: list[Pending]) -> Iterator[list[Pending]]:
+        """Chunks into blocks: large ones alone, small ones with their neighbours."""
+        group: list[Pending] = []
+        size = 0
+        for pending in batch:
+            length = self.raw[pending]
+            if length >= OWN_BLOCK_SIZE:
+                yield [pending]
+                continue
+            if group and size + length > self.options.block_size:
+                yield group
+                group, size = [], 0
+            group.append(pending)
+            size += length
+        if group:
+            yield group
+
+    def _raw(self, pending: Pending) -> bytes | memoryview:
+        content = pending[0].changes[pending[1]].content
+        if not isinstance(content, bytes | memoryview):
+            raise TypeError(f"chunk {pending[1]} of {pending[0].name!r} is not raw")
+        return content
+
+    def _in_old_order(self, batch: list[Pending]) -> list[Pending]:
+        """In the order of the blocks that the old chunks lie in, so that each is unpacked once."""
+
+        def place(pending: Pending) -> tuple[int, int, int]:
+            old = _old_ref(pending)
+            return (0, 0, 0) if old is None else (old.layer.serial, old.row, old.offset)
+
+        return sorted(batch, key=place)
+
+    def _unchanged(self, pending: Pending) -> bool:
+        """Whether the chunk equals the committed one: then there is no change, and it is dropped."""
+        array, coord = pending
+        old = _old_ref(pending)
+        raw = self._raw(pending)
+        if old is None or old.size != len(raw):
+            return False
+        try:
+            block = old.layer.read_block(old.row, self._cache)
+        except FormatError:
+            return False  # what cannot be read is replaced, whatever it was
+        if block[old.offset : old.offset + old.size] != raw:
+            return False
+        self.raw_size -= self.raw.pop(pending)
+        del array.changes[coord]
+        return True
+
+    def release(self, array: Array, coords: Iterable[Coord]) -> None:
+        """These coordinates are outside the array now: their raw bytes count no more."""
+        for coord in coords:
+            self.raw_size -= self.raw.pop((array, coord), 0)
+
+    def committed(self) -> None:
+        """What was held here is the layers' word now; the next change begins a new part."""
+        self.arrays, self.raw, self.raw_size = {}, {}, 0
+        self._part = None
+
+    def discard(self) -> None:
+        """Give up all changes, and the part."""
+        part = self._part
+        self.committed()
+        if part is not None:
+            part.discard()
+
+    def close(self) -> None:
+        """Let go of the part; where one was begun and not committed, its file stays."""
+        if self._part is not None:
+            self._part.keep()
+            self._part = None
+
+
+def _old_ref(pending: Pending) -> ChunkRef | None:
+    array, coord = pending
+    try:
+        return array.index.find(coord)
+    except FormatError:
+        return None

@@ -1,0 +1,95 @@
+"""The committed layers seen as one set of arrays: which entries speak for an array, and what they say together.
+
+Where the crate reads wrongly (format chapter 7), this reads rightly: a tombstone, or an entry of another type, rank or
+chunk shape, ends what lies below it; attribute pairs count in their own layer's dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from arrayfs.container.index import SpanEntry
+from arrayfs.container.layer import Layer
+from arrayfs.format.model import ArrayMeta, AttributeValue
+
+Span = tuple[SpanEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerStack:
+    """The committed layers, oldest first; layers[0] is the base.
+
+    Invariants
+    - A layer never changes once it is in a stack; a commit makes a new stack.
+    - spans[name]: the entries that speak for a visible array, oldest first, in order of (re)appearance of the names.
+    - buried[name]: entries below a tombstone or a redefinition. They mean nothing, but the crate's readers still see
+      chunks through to them, so a writer that defines the array again must cover them.
+    """
+
+    layers: tuple[Layer, ...]
+    spans: dict[str, Span]
+    buried: dict[str, Span]
+
+    @staticmethod
+    def of(layers: Iterable[Layer]) -> LayerStack:
+        """Build from all layers at once."""
+        spans: dict[str, Span] = {}
+        buried: dict[str, Span] = {}
+        layers = tuple(layers)
+        for layer in layers:
+            _add(layer, spans, buried)
+        return LayerStack(layers, spans, buried)
+
+    def push(self, layer: Layer) -> LayerStack:
+        """The stack with one more layer on top."""
+        spans, buried = dict(self.spans), dict(self.buried)
+        _add(layer, spans, buried)
+        return LayerStack((*self.layers, layer), spans, buried)
+
+    @property
+    def newest(self) -> Layer:
+        """The layer on top."""
+        return self.layers[-1]
+
+
+def _add(layer: Layer, spans: dict[str, Span], buried: dict[str, Span]) -> None:
+    for position, meta in enumerate(layer.footer.arrays):
+        below = spans.get(meta.name, ())
+        if meta.deleted:
+            spans.pop(meta.name, None)
+            _bury(meta.name, below, buried)
+            continue
+        if below and not _continues(meta, below[-1].meta):
+            spans.pop(meta.name)
+            _bury(meta.name, below, buried)
+            below = ()
+        spans[meta.name] = (*below, SpanEntry(layer, position))
+
+
+def _bury(name: str, below: Span, buried: dict[str, Span]) -> None:
+    chunks = tuple(entry for entry in below if len(entry.meta.chunks))
+    if chunks:
+        buried[name] = (*buried.get(name, ()), *chunks)
+
+
+def _continues(newer: ArrayMeta, older: ArrayMeta) -> bool:
+    return (newer.dtype, len(newer.shape), newer.chunk_shape) == (older.dtype, len(older.shape), older.chunk_shape)
+
+
+def attributes_of(span: Span) -> dict[str, AttributeValue]:
+    """An array's attributes: the union over its layers, newest wins, down to the first layer that is complete.
+
+    A layer with our extension block carries complete sets; the crate's copy pairs of lower layers as they are, so pairs
+    out of range of their own layer's dictionaries were carried over and mean nothing there.
+    """
+    first = len(span) - 1
+    while first > 0 and span[first].layer.extension is None:
+        first -= 1
+    out: dict[str, AttributeValue] = {}
+    for entry in span[first:]:
+        footer = entry.layer.footer
+        for key, value in entry.meta.attribute_pairs.tolist():
+            if key < len(footer.attr_keys) and value < len(footer.attr_values):
+                out[footer.attr_keys[key]] = footer.attr_values[value]
+    return out

@@ -1,0 +1,112 @@
+"""The block table of a layer <-> bytes, without a Python step per block.
+
+Blocks name their codec one by one, but use few: distinct 24-byte codec records are looked for column-wise, and only a
+name that does not fit its record is read by itself. (docs/FORMAT.md, "Block")
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.errors import FormatError
+from arrayfs.format.model import BlockTable
+from arrayfs.format.rkyv import STRING_SIZE, ArchiveReader, ArchiveWriter, encode_text, string_form
+
+_BLOCK = np.dtype(
+    {
+        "names": ["id", "file_offset", "compressed_size", "uncompressed_size", "tag", "head", "tail"],
+        "formats": ["<u4", "<u8", "<u8", "<u8", "u1", "<u8", "<u8"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48],
+        "itemsize": 56,
+    }
+)
+_CODEC_OFFSET = 40  # of the name's form in the record
+# Passes over the table for distinct codec records; what is left (only a hostile file has any) is read one by one.
+_MAX_PASSES = 16
+
+
+def decode_blocks(reader: ArchiveReader, position: int, pointer: int, count: int) -> BlockTable:
+    """Return the Vec<BlockMeta> whose pointer stands at `position`; its columns are copies."""
+    start = reader.target(position, pointer, _BLOCK.itemsize * count, 8, "blocks")
+    if not count:
+        reader.low = start
+        return BlockTable.empty()
+    outer = reader.descend(start)
+    records = np.frombuffer(reader.data, _BLOCK, count, start)
+    codecs, names = _decode_codecs(reader, records, start)
+    reader.ascend(outer, start + _BLOCK.itemsize * count)
+    return BlockTable(
+        records["id"].copy(),
+        records["file_offset"].copy(),
+        records["compressed_size"].copy(),
+        records["uncompressed_size"].copy(),
+        codecs,
+        names,
+    )
+
+
+def encode_blocks(writer: ArchiveWriter, table: BlockTable) -> int:
+    """Append the table; return the position of its first record."""
+    count = len(table)
+    if not count:
+        return writer.align(8)
+    raws = [None if name is None else encode_text(name, "codec name") for name in table.codec_names]
+    lengths = np.array([0 if raw is None or len(raw) <= STRING_SIZE else len(raw) for raw in raws], np.int64)
+    text_sizes = lengths[table.codecs]
+    first_text = writer.put_bytes(_long_texts(raws, table.codecs[text_sizes > 0]))
+    start = writer.align(8)
+    records = np.zeros(count, _BLOCK)
+    # Safe: a column of a wider type is an error of the caller, not something to cut down.
+    np.copyto(records["id"], table.ids, casting="safe")
+    np.copyto(records["file_offset"], table.file_offsets, casting="safe")
+    np.copyto(records["compressed_size"], table.compressed_sizes, casting="safe")
+    np.copyto(records["uncompressed_size"], table.uncompressed_sizes, casting="safe")
+    records["tag"] = np.array([raw is not None for raw in raws], np.uint8)[table.codecs]
+    # Forms as if they stood at 0 with their text at 0: right for short names, and for the length word of long ones.
+    forms = np.frombuffer(b"".join(bytes(16) if raw is None else string_form(raw, 0, 0) for raw in raws), "<u8")
+    records["head"], records["tail"] = forms.reshape(-1, 2)[table.codecs].T
+    long = text_sizes > 0
+    if long.any():
+        texts = first_text + np.cumsum(text_sizes) - text_sizes
+        forms_at = start + _CODEC_OFFSET + np.arange(count, dtype=np.int64) * _BLOCK.itemsize
+        records["tail"][long] = (texts - forms_at)[long].view(np.uint64)
+    return writer.put(records.tobytes(), _BLOCK.itemsize * count, 8)
+
+
+def _long_texts(raws: list[bytes | None], codecs: NDArray[np.uint32]) -> bytes:
+    return b"".join([raws[codec] or b"" for codec in codecs.tolist()])
+
+
+def _decode_codecs(
+    reader: ArchiveReader, records: NDArray[np.void], start: int
+) -> tuple[NDArray[np.uint32], tuple[str | None, ...]]:
+    """Return each block's codec as an index into the names, and the names; moves the window past the names' texts."""
+    tags, heads, tails = records["tag"], records["head"], records["tail"]
+    if int(tags.max()) > 1:
+        index = int((tags > 1).argmax())
+        raise FormatError(f"block {index}: codec tag is {int(tags[index])}, not 0 or 1")
+    names: dict[str | None, int] = {}
+    codecs = np.zeros(len(records), np.uint32)
+    named = tags == 1
+    if not named.all():
+        codecs[~named] = names.setdefault(None, 0)
+    inline = named & (heads & np.uint64(0xC0) != 0x80)
+    for _ in range(_MAX_PASSES):
+        index = int(inline.argmax())
+        if not inline[index]:
+            break
+        same = inline & (heads == heads[index]) & (tails == tails[index])
+        codecs[same] = _name_index(reader, start, index, names)
+        inline &= ~same
+        named &= ~same
+    # Left are long names, which have to be followed in the archive's order, and records beyond the passes.
+    for index in np.flatnonzero(named).tolist():
+        codecs[index] = _name_index(reader, start, index, names)
+    return codecs, tuple(names)
+
+
+def _name_index(reader: ArchiveReader, start: int, index: int, names: dict[str | None, int]) -> int:
+    position = start + _BLOCK.itemsize * index + _CODEC_OFFSET
+    form = reader.data[position : position + STRING_SIZE]
+    return names.setdefault(reader.string(form, position, f"block {index} codec name"), len(names))

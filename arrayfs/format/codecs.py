@@ -1,0 +1,118 @@
+"""Compression of blocks by name: none, lz4, zstd.
+
+A block's table entry says how long its content is. Nothing of that length is allocated before the compressed bytes have
+been found able to hold as much, so a small file cannot ask for all memory. (docs/FORMAT.md, "Blocks")
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lz4.block
+import zstandard
+
+from arrayfs.errors import FormatError, LimitError
+
+ZSTD_LEVEL = 3
+# A chunk begins below 4 GiB in its block and is shorter than 4 GiB, so no address reaches further.
+MAX_BLOCK_SIZE = 2**33
+# A byte of an LZ4 block adds at most 255 to the length of a match; the constant covers its shortest sequences.
+_LZ4_MAX_RATIO, _LZ4_SLACK = 255, 64
+# A Zstandard frame's blocks give at most 128 KiB each and have at least 4 bytes (3 of header, 1 repeated).
+_ZSTD_BLOCK_CONTENT, _ZSTD_BLOCK_BYTES = 1 << 17, 4
+_LZ4_MAX_CONTENT = 0x7E000000  # LZ4_MAX_INPUT_SIZE of its library
+_LZ4_PREFIX = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """compress: content -> block; decompress: (block, size of the content in bytes) -> content."""
+
+    compress: Callable[[bytes | memoryview], bytes | memoryview]
+    decompress: Callable[[bytes | memoryview, int], bytes | memoryview]
+
+
+def compress(codec: str | None, data: bytes | memoryview) -> bytes | memoryview:
+    """Return the block that holds `data`; with codec None that is `data` itself.
+
+    Raises LimitError if the codec cannot hold as much, FormatError if it is unknown.
+    """
+    return _find(codec).compress(data)
+
+
+def decompress(codec: str | None, data: bytes | memoryview, uncompressed_size: int) -> bytes | memoryview:
+    """Return the content of a block: exactly `uncompressed_size` bytes. With codec None that is `data` itself.
+
+    Raises FormatError if the codec is unknown, the bytes are damaged or the content is of another size.
+    """
+    if uncompressed_size > MAX_BLOCK_SIZE:
+        raise FormatError(f"a block of {uncompressed_size} bytes: no chunk lies beyond {MAX_BLOCK_SIZE}")
+    content = _find(codec).decompress(data, uncompressed_size)
+    if len(content) != uncompressed_size:
+        raise FormatError(f"codec {codec}: content of {len(content)} bytes, {uncompressed_size} expected")
+    return content
+
+
+def _find(codec: str | None) -> Codec:
+    found = CODECS.get(codec)
+    if found is None:
+        raise FormatError(f"unknown codec {codec!r}; known are none, {', '.join(name for name in CODECS if name)}")
+    return found
+
+
+def _lz4_compress(data: bytes | memoryview) -> bytes:
+    if len(data) > _LZ4_MAX_CONTENT:
+        raise LimitError(f"codec lz4: {len(data)} bytes are too many for one block of {_LZ4_MAX_CONTENT}")
+    return bytes(lz4.block.compress(data, store_size=True))
+
+
+def _lz4_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
+    if len(data) < _LZ4_PREFIX.size:
+        raise FormatError(f"codec lz4: a block of {len(data)} bytes has no length")
+    (prefix,) = _LZ4_PREFIX.unpack_from(data)
+    if prefix != uncompressed_size:
+        raise FormatError(f"codec lz4: content of {prefix} bytes, {uncompressed_size} expected")
+    if uncompressed_size > _LZ4_MAX_RATIO * len(data) + _LZ4_SLACK:
+        raise FormatError(f"codec lz4: {len(data)} bytes cannot hold {uncompressed_size}")
+    try:
+        return bytes(lz4.block.decompress(memoryview(data)[_LZ4_PREFIX.size :], uncompressed_size=uncompressed_size))
+    except (lz4.block.LZ4BlockError, OverflowError, ValueError) as error:
+        raise FormatError(f"codec lz4: {error}") from None
+
+
+class _ZstdContexts(threading.local):
+    """zstandard's objects may not be used by two threads at once, and cost more to make than a small block."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_zstd = _ZstdContexts()
+
+
+def _zstd_compress(data: bytes | memoryview) -> bytes:
+    return _zstd.compressor.compress(data)
+
+
+def _zstd_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
+    if uncompressed_size > _ZSTD_BLOCK_CONTENT * (len(data) // _ZSTD_BLOCK_BYTES):
+        raise FormatError(f"codec zstd: {len(data)} bytes cannot hold {uncompressed_size}")
+    try:
+        # -1: the frame does not say; then no more than what is expected is allocated.
+        stated = zstandard.frame_content_size(data)
+        if stated not in (-1, uncompressed_size):
+            raise FormatError(f"codec zstd: content of {stated} bytes, {uncompressed_size} expected")
+        return _zstd.decompressor.decompress(data, max_output_size=max(uncompressed_size, 1), allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"codec zstd: {error}") from None
+
+
+CODECS: dict[str | None, Codec] = {
+    None: Codec(lambda data: data, lambda data, _: data),
+    "lz4": Codec(_lz4_compress, _lz4_decompress),
+    "zstd": Codec(_zstd_compress, _zstd_decompress),
+}

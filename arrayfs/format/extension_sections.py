@@ -1,0 +1,241 @@
+"""The sections of an extension block <-> fields of `Extension`, one table row per tag.
+
+A section's layout never changes: what is new gets a new tag. (docs/FORMAT.md, "Sections")
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from arrayfs.errors import FormatError, LimitError
+from arrayfs.format.extension_model import ID_SIZE, Extension, MergedVersion
+from arrayfs.format.rkyv import encode_text
+
+_IDENTITY = struct.Struct("<16s16s16sQq")  # layer, parent and container id; version; time in ns
+_FOOTER = struct.Struct("<I4xQ")  # CRC-32C and size of the footer that follows
+_MERGED = struct.Struct("<Qq16s")  # version, time in ns, layer id; then message, author, tags
+_U32 = struct.Struct("<I")
+_PAIR = struct.Struct("<II")
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One kind of section. encode gives b"" where the section is left out; decode gives the fields that it fills."""
+
+    tag: int
+    name: str
+    encode: Callable[[Extension], bytes]
+    decode: Callable[[bytes], Fields]
+
+
+class _Cursor:
+    """Takes a section apart from front to back; a FormatError instead of anything beyond its end."""
+
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        self._data = data
+        self.position = position
+
+    def unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
+        return layout.unpack(self._take(layout.size))
+
+    def number(self) -> int:
+        return int.from_bytes(self._take(4), "little")
+
+    def text(self) -> str:
+        return _decode_text(self._take(self.number()))
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple([self.text() for _ in range(self.number())])
+
+    def end(self) -> None:
+        if self.position != len(self._data):
+            raise FormatError(f"{len(self._data)} bytes, but its content ends at {self.position}")
+
+    def _take(self, size: int) -> bytes:
+        start, self.position = self.position, self.position + size
+        if self.position > len(self._data):
+            raise FormatError(f"{len(self._data)} bytes, but its content goes on to {self.position}")
+        return self._data[start : self.position]
+
+
+def _encode_identity(ext: Extension) -> bytes:
+    ids = (ext.layer_id, ext.parent_id, ext.container_id)
+    if any(len(one) != ID_SIZE for one in ids):
+        raise LimitError(f"ids of {', '.join(str(len(one)) for one in ids)} bytes, not {ID_SIZE}")
+    return _IDENTITY.pack(*ids, ext.version, ext.time_ns)
+
+
+def _decode_identity(data: bytes) -> Fields:
+    names = ("layer_id", "parent_id", "container_id", "version", "time_ns")
+    return dict(zip(names, _unpack_whole(_IDENTITY, data), strict=True))
+
+
+def _encode_footer(ext: Extension) -> bytes:
+    return _FOOTER.pack(ext.footer_crc, ext.footer_size)
+
+
+def _decode_footer(data: bytes) -> Fields:
+    return dict(zip(("footer_crc", "footer_size"), _unpack_whole(_FOOTER, data), strict=True))
+
+
+def _encode_tags(ext: Extension) -> bytes:
+    return _texts(ext.tags) if ext.tags else b""
+
+
+def _decode_tags(data: bytes) -> Fields:
+    cursor = _Cursor(data)
+    tags = cursor.texts()
+    cursor.end()
+    return {"tags": tags}
+
+
+def _encode_merged(ext: Extension) -> bytes:
+    if not ext.merged:
+        return b""
+    parts = [_U32.pack(len(ext.merged))]
+    for one in ext.merged:
+        if len(one.layer_id) != ID_SIZE:
+            raise LimitError(f"merged version {one.number}: id of {len(one.layer_id)} bytes, not {ID_SIZE}")
+        parts.append(_MERGED.pack(one.number, one.time_ns, one.layer_id))
+        parts.append(_text(one.message) + _text(one.author) + _texts(one.tags))
+    return b"".join(parts)
+
+
+def _decode_merged(data: bytes) -> Fields:
+    cursor = _Cursor(data)
+    merged = []
+    for _ in range(cursor.number()):
+        number, time_ns, layer_id = cursor.unpack(_MERGED)
+        merged.append(MergedVersion(number, layer_id, time_ns, cursor.text(), cursor.text(), cursor.texts()))
+    cursor.end()
+    return {"merged": tuple(merged)}
+
+
+def _encode_block_crcs(ext: Extension) -> bytes:
+    return ext.block_crcs.astype("<u4", casting="safe").tobytes()
+
+
+def _decode_block_crcs(data: bytes) -> Fields:
+    return {"block_crcs": _column(data, "<u4")}
+
+
+def _encode_holes(ext: Extension) -> bytes:
+    if ext.holes.ndim != 2 or ext.holes.shape[1] != 3:
+        raise LimitError(f"holes of shape {ext.holes.shape}, not (n, 3)")
+    return ext.holes.astype("<u4", casting="safe").tobytes()
+
+
+def _decode_holes(data: bytes) -> Fields:
+    if len(data) % 12:
+        raise FormatError(f"{len(data)} bytes are no multiple of 12")
+    return {"holes": _column(data, "<u4").reshape(-1, 3)}
+
+
+def _encode_renamed(ext: Extension) -> bytes:
+    if not ext.renamed_from:
+        return b""
+    rows = [_U32.pack(index) + _text(name) for index, name in sorted(ext.renamed_from.items())]
+    return _U32.pack(len(rows)) + b"".join(rows)
+
+
+def _decode_renamed(data: bytes) -> Fields:
+    cursor = _Cursor(data)
+    rows = [(cursor.number(), cursor.text()) for _ in range(cursor.number())]
+    cursor.end()
+    return {"renamed_from": _by_array(rows)}
+
+
+def _encode_mtimes(ext: Extension) -> bytes:
+    if not ext.chunk_mtimes:
+        return b""
+    rows = sorted(ext.chunk_mtimes.items())
+    heads = b"".join([_PAIR.pack(index, len(times)) for index, times in rows])
+    return (
+        _PAIR.pack(len(rows), 0)
+        + heads
+        + b"".join([times.astype("<i8", casting="safe").tobytes() for _, times in rows])
+    )
+
+
+def _decode_mtimes(data: bytes) -> Fields:
+    cursor = _Cursor(data)
+    count, _ = cursor.unpack(_PAIR)
+    heads = [cursor.unpack(_PAIR) for _ in range(count)]
+    total = sum(length for _, length in heads)
+    if len(data) - cursor.position != 8 * total:
+        raise FormatError(f"{len(data)} bytes for {count} arrays with {total} chunks")
+    times = _column(data[cursor.position :], "<i8")
+    ends = np.cumsum([length for _, length in heads], dtype=np.int64).tolist()
+    rows = [(index, times[end - length : end]) for (index, length), end in zip(heads, ends, strict=True)]
+    return {"chunk_mtimes": _by_array(rows)}
+
+
+def _encode_marks(ext: Extension) -> bytes:
+    return b"".join([_PAIR.pack(index, marks) for index, marks in sorted(ext.array_marks.items())])
+
+
+def _decode_marks(data: bytes) -> Fields:
+    if len(data) % _PAIR.size:
+        raise FormatError(f"{len(data)} bytes are no multiple of {_PAIR.size}")
+    return {"array_marks": _by_array(list(_PAIR.iter_unpack(data)))}
+
+
+def _by_array(rows: list[tuple[int, Any]]) -> dict[int, Any]:
+    arrays = dict(rows)
+    if len(arrays) != len(rows):
+        raise FormatError("an array is named twice")
+    return arrays
+
+
+def _column(data: bytes, dtype: str) -> Any:
+    size = np.dtype(dtype).itemsize
+    if len(data) % size:
+        raise FormatError(f"{len(data)} bytes are no multiple of {size}")
+    return np.frombuffer(data, dtype)
+
+
+def _unpack_whole(layout: struct.Struct, data: bytes) -> tuple[Any, ...]:
+    if len(data) != layout.size:
+        raise FormatError(f"{len(data)} bytes, not {layout.size}")
+    return layout.unpack(data)
+
+
+def _text(text: str) -> bytes:
+    raw = encode_text(text, "text")
+    return _U32.pack(len(raw)) + raw
+
+
+def _texts(texts: Iterable[str]) -> bytes:
+    parts = [_text(text) for text in texts]
+    return _U32.pack(len(parts)) + b"".join(parts)
+
+
+def _decode_text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise FormatError("text is not UTF-8") from None
+
+
+# In the order of their tags, which is the order in the block. 12 is kept for per-chunk statistics.
+SECTIONS: tuple[Section, ...] = (
+    Section(1, "identity", _encode_identity, _decode_identity),
+    Section(2, "message", lambda ext: encode_text(ext.message, "message"), lambda raw: {"message": _decode_text(raw)}),
+    Section(3, "author", lambda ext: encode_text(ext.author, "author"), lambda raw: {"author": _decode_text(raw)}),
+    Section(4, "tags", _encode_tags, _decode_tags),
+    Section(5, "merged versions", _encode_merged, _decode_merged),
+    Section(6, "block checksums", _encode_block_crcs, _decode_block_crcs),
+    Section(7, "footer", _encode_footer, _decode_footer),
+    Section(8, "holes", _encode_holes, _decode_holes),
+    Section(9, "renamed from", _encode_renamed, _decode_renamed),
+    Section(10, "chunk times", _encode_mtimes, _decode_mtimes),
+    Section(11, "array marks", _encode_marks, _decode_marks),
+)
+SECTION_BY_TAG = {section.tag: section for section in SECTIONS}

@@ -1,0 +1,222 @@
+"""The life of a mount: checks, a daemon, signals, and at its end the commit and word of how it went.
+
+1. The caller's process checks the mount point and forks (unless in the foreground).
+2. The daemon locks its state file, opens the tree, mounts, and reports when the kernel has said hello; the caller
+   returns.
+3. The session is served until the file system is unmounted or SIGINT, SIGTERM or SIGHUP comes.
+4. The mount is taken away, so that nothing can be written that would not be kept; then `tree.close()` commits.
+5. When the commit is durable its result is appended to the state file, and the lock goes: `umount` returns.
+A daemon killed before 5 leaves a state file without a result; its journal is taken up by the next open for writing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import pyfuse3
+
+from arrayfs.errors import ArrayFSError, MountError
+from arrayfs.fuse import mountinfo
+from arrayfs.fuse.daemon import Report, captured_stderr, detach, fork_daemon
+from arrayfs.fuse.notify import Notifier
+from arrayfs.fuse.operations import TreeOperations
+from arrayfs.fuse.options import MountOptions
+from arrayfs.fuse.runtime import Runtime, make_runtime
+from arrayfs.fuse.state import MountInfo, MountResult, StateFile, process_start
+from arrayfs.fuse.tree_protocol import Tree
+
+log = logging.getLogger("arrayfs.fuse")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 1.0  # seconds for the last invalidations after the loop has ended; then the connection is aborted
+
+
+@dataclass(frozen=True, slots=True)
+class MountRequest:
+    """What is to be mounted where. open_tree is called in the process that will serve, after all forks.
+
+    container: the URL or path, for messages and for `mount` to show; log: a file for the daemon's log, "" for none.
+    """
+
+    container: str
+    mountpoint: str
+    open_tree: Callable[[], Tree]
+    options: MountOptions = field(default_factory=MountOptions)
+    runtime: Literal["inline", "trio"] = "inline"
+    log: str = ""
+
+
+def mount(request: MountRequest, *, foreground: bool = False) -> MountResult | None:
+    """Mount; in the foreground serve until it ends and return the result, else return None as soon as the mount
+    answers.
+
+    Call it from a process without threads of its own: it forks. Raises MountError, or what `open_tree` raised (as a
+    MountError with its message where it happened in the daemon). In the foreground a failed commit is in the result.
+    """
+    mountpoint = check_mountpoint(request.mountpoint, request.container)
+    if foreground:
+        return _Mount(request, mountpoint, lambda: None).serve()
+    fork_daemon(lambda report: _serve_detached(request, mountpoint, report))
+    return None
+
+
+def check_mountpoint(mountpoint: str, container: str) -> str:
+    """Return the mount point as an absolute path without symbolic links. Raises MountError if it is not fit for
+    `container`.
+
+    The Rust crate walks the folder of a container, and would walk into the mount: not inside that folder.
+    """
+    path = mountinfo.resolve(mountpoint)
+    there = mountinfo.mount_at(path)
+    try:
+        if not os.path.isdir(path):
+            os.stat(path)
+            raise MountError(f"{path}: not a directory")
+    except FileNotFoundError:
+        raise MountError(f"{path}: no such directory") from None
+    except OSError as error:
+        hint = f"; a mount whose daemon died? `arrayfs umount {path}` takes it away" if there else ""
+        raise MountError(f"{path}: {error.strerror}{hint}") from None
+    folder = _folder_of(container)
+    if folder is not None and Path(path).is_relative_to(folder):
+        raise MountError(f"{path} lies inside {folder}, the folder of {container}: other programs walk it for sidecars")
+    return path
+
+
+def _folder_of(container: str) -> Path | None:
+    """Return the folder of a container in the file system, None of one that lives elsewhere."""
+    parts = urlsplit(container)
+    if parts.scheme and parts.scheme != "file":
+        return None
+    return Path(parts.path if parts.scheme else container).resolve().parent
+
+
+def _serve_detached(request: MountRequest, mountpoint: str, report: Report) -> None:
+    def ready() -> None:
+        detach(request.log)
+        report.success()
+
+    _Mount(request, mountpoint, ready).serve()
+
+
+class _Mount:
+    """One mount in the process that serves it."""
+
+    def __init__(self, request: MountRequest, mountpoint: str, on_ready: Callable[[], None]) -> None:
+        self._request = request
+        self._mountpoint = mountpoint
+        self._on_ready = on_ready
+        self._runtime: Runtime = make_runtime(request.runtime)
+        self._entry: mountinfo.MountEntry | None = None
+
+    def serve(self) -> MountResult:
+        """Steps 2 to 5 above."""
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        state = StateFile(self._mountpoint)
+        try:
+            tree = self._request.open_tree()
+            try:
+                operations, notifier = self._init(tree)
+            except BaseException:
+                tree.close()
+                raise
+        except BaseException:
+            state.discard()
+            raise
+        state.begin(self._info(tree))
+        failure = self._run(operations, notifier)
+        result = _commit(tree)
+        if failure and not result.error:
+            result = replace(result, error=f"{failure}; what was closed before is committed")
+        state.end(result)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        return result
+
+    def _init(self, tree: Tree) -> tuple[TreeOperations, Notifier]:
+        operations, notifier = self._operations(tree), Notifier()
+        tree.on_invalidate = notifier.changed
+        read_only = tree.read_only or bool(self._request.options.read_only)
+        options = self._request.options.for_libfuse(self._request.container, read_only=read_only)
+        with captured_stderr() as said:
+            try:
+                pyfuse3.init(operations, self._mountpoint, options)
+            except RuntimeError as error:  # pyfuse3 says that it failed, libfuse and fusermount3 say why, on stderr
+                raise MountError(f"{self._mountpoint}: cannot mount: {said() or error}") from None
+        self._entry = mountinfo.mount_at(self._mountpoint)
+        return operations, notifier
+
+    def _operations(self, tree: Tree) -> TreeOperations:
+        options = self._request.options
+        owner = (
+            os.getuid() if options.owner_uid is None else options.owner_uid,
+            os.getgid() if options.owner_gid is None else options.owner_gid,
+        )
+        return TreeOperations(
+            tree,
+            self._runtime,
+            owner=owner,
+            check_modes=not options.kernel_checks_modes,
+            on_ready=self._on_ready,
+        )
+
+    def _info(self, tree: Tree) -> MountInfo:
+        pid = os.getpid()
+        request = self._request
+        return MountInfo(pid, process_start(pid), request.container, self._mountpoint, tree.read_only, request.log)
+
+    def _run(self, operations: TreeOperations, notifier: Notifier) -> str:
+        """Serve; leave nothing mounted. Returns, not raises, what went wrong ("": nothing): a commit must follow."""
+        _quieten_pyfuse3()
+        failure = ""
+        try:
+            self._runtime.run()
+        except Exception as error:  # whatever pyfuse3 could not go on with
+            log.exception("%s: the session failed", self._mountpoint)
+            failure = f"the session failed: {type(error).__name__}: {error}"
+        operations.close()
+        self._take_away(notifier)
+        return failure
+
+    def _take_away(self, notifier: Notifier) -> None:
+        """End the connection; an invalidation may still wait in the kernel for a request that nobody will answer."""
+        ended = notifier.close(PATIENCE)
+        if not ended and self._entry is not None and mountinfo.abort_connection(self._entry):
+            ended = notifier.close(PATIENCE)
+        if ended:
+            pyfuse3.close()
+        else:  # the session must outlive that thread, so it lives until the process ends
+            subprocess.run(["fusermount3", "-u", "-z", "--", self._mountpoint], check=False, capture_output=True)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        log.info("%s: unmounting %s", signal.Signals(number).name, self._mountpoint)
+        self._runtime.terminate()
+
+
+def _commit(tree: Tree) -> MountResult:
+    """Step 4. Errors are told, not raised: they go to whoever unmounts."""
+    try:
+        report = tree.close()
+    except (ArrayFSError, OSError, MemoryError) as error:
+        log.error("commit failed: %s", error)
+        return MountResult(error=f"{type(error).__name__}: {error}")
+    if report is None:
+        return MountResult()
+    return MountResult(report.sidecar, report.version, report.size)
+
+
+def _quieten_pyfuse3() -> None:
+    """Drop its complaint that a reply came too late: the program was killed meanwhile, and that is all."""
+
+    def matters(record: logging.LogRecord) -> bool:
+        return "fuse_reply_* failed with" not in record.getMessage()
+
+    logging.getLogger("pyfuse3").addFilter(matters)

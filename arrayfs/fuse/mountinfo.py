@@ -1,0 +1,56 @@
+"""What the kernel says is mounted where (`/proc/self/mountinfo`), without touching the mounts themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line: device number (major, minor), mount point, type (`fuse.arrayfs`), source (our fsname)."""
+
+    device: tuple[int, int]
+    mountpoint: str
+    kind: str
+    source: str
+
+
+def mounts() -> list[MountEntry]:
+    """Return all mounts that this process sees, in the order in which they were made."""
+    entries = []
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields, _, rest = line.partition(" - ")
+        words, (kind, source) = fields.split(" "), rest.split(" ")[:2]
+        major, minor = words[2].split(":")
+        entries.append(MountEntry((int(major), int(minor)), _unescaped(words[4]), kind, _unescaped(source)))
+    return entries
+
+
+def mount_at(mountpoint: str) -> MountEntry | None:
+    """Return the topmost mount at an absolute path without symbolic links."""
+    return next((entry for entry in reversed(mounts()) if entry.mountpoint == mountpoint), None)
+
+
+def resolve(mountpoint: str) -> str:
+    """Return the absolute path without symbolic links. The last component is not touched: it may be a dead mount."""
+    folder, name = os.path.split(os.path.abspath(mountpoint))
+    path = os.path.join(os.path.realpath(folder), name)
+    if mount_at(path) is None and os.path.islink(path):
+        return os.path.realpath(path)
+    return path
+
+
+def abort_connection(entry: MountEntry) -> bool:
+    """Fail all requests of a FUSE mount that nobody will answer any more. False: not possible here."""
+    try:
+        Path(f"/sys/fs/fuse/connections/{os.makedev(*entry.device)}/abort").write_text("1")
+    except OSError:  # fusectl is not mounted everywhere
+        return False
+    return True
+
+
+def _unescaped(word: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)

@@ -1,0 +1,354 @@
+"""The requests of the kernel, each translated into one call of the tree and its answer back.
+
+What a container looks like is decided in `view`; here are handles, flags, time-outs and errno, and which pages the
+kernel may keep. A handler answers at once; only what may wait for a disk or a network (fsync, a commit, judging many
+bytes) is parked, and between an `await` and the answer nothing is kept that another request could change.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
+
+from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
+from arrayfs.fuse.answer import request, waiting_request
+from arrayfs.fuse.errnos import explain
+from arrayfs.fuse.runtime import Runtime
+from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree
+from arrayfs.view.attr import Attr
+
+# Seconds for which the kernel believes names and attributes. Its own changes it knows; all others are sent by
+# notify.py. Without it, small files are read again at a third of the speed, and every stat is a request.
+KNOWN_FOR: Final = 3600.0
+
+# Bytes written to a handle since its last FLUSH from which judging them is parked: checksum, compression and the
+# append to the journal of 4 MiB take 5 ms or more, a parked request 0.1 ms.
+MANY_BYTES: Final = 4 << 20
+
+MAY_READ: Final = 0o4
+MAY_WRITE: Final = 0o2
+
+
+class TreeOperations(pyfuse3.Operations):
+    """The handlers of one mount.
+
+    - `_files` and `_directories` hold open handles by number; numbers are never used again.
+    - `_open_count` says how many handles an inode has; an inode without any is not in it.
+    - All fields belong to the thread that runs the session; parked work gets the objects that it needs.
+    - `_entry` is the answer under construction: pyfuse3 copies it before the next handler begins.
+    """
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(
+        self,
+        tree: Tree,
+        runtime: Runtime,
+        *,
+        owner: tuple[int, int] | None = None,
+        check_modes: bool = True,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """owner: the uid and gid shown, by default the process's. check_modes: False if the kernel does
+        (default_permissions).
+
+        on_ready is called when the kernel has said hello: from then on requests are answered.
+        """
+        super().__init__()
+        self._tree = tree
+        self._park = runtime.park
+        self._uid, self._gid = owner or (os.getuid(), os.getgid())
+        self._check_modes = check_modes
+        self._on_ready = on_ready
+        self._files: dict[int, OpenFile] = {}
+        self._directories: dict[int, OpenDirectory] = {}
+        self._open_count: dict[int, int] = {}
+        self._unflushed: dict[int, int] = {}  # handle -> bytes written since its last FLUSH
+        self._ahead_at_read: set[int] = set()  # handles whose first READ starts the decoding of what follows
+        self._last_handle = 0
+        self._pages = PageStore()
+        self._ahead = DecodeAhead()
+        self._control_inode, self._commit_inode = _control_inodes(tree)
+        self._entry = _blank_entry(self._uid, self._gid)
+        self._entry_mtime_ns = self._entry_ctime_ns = 0
+        self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
+        self._never_known.entry_timeout = self._never_known.attr_timeout = 0
+        self._changing: set[int] = set()  # inodes of such files: those in the control directory
+
+    def init(self) -> None:
+        self._on_ready()
+
+    def close(self) -> None:
+        """End the helper thread. Handles that are still open stay unjudged: their writers never closed them."""
+        self._ahead.close()
+
+    # Names
+
+    @request
+    def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        attr = self._tree.lookup(parent_inode, _text(name))
+        if attr is None:
+            raise FUSEError(errno.ENOENT)
+        if parent_inode == self._control_inode:
+            self._changing.add(attr.ino)
+            return _fill(self._never_known, attr)
+        return self._answer(attr)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        forget, forgotten = self._tree.forget, self._pages.forgotten
+        for inode, count in inode_list:
+            forgotten(inode)
+            try:
+                forget(inode, count)
+            except Exception as error:  # noqa: BLE001  nobody waits for an answer, but the mount must go on
+                explain("forget", error)
+
+    @request
+    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        self._may(parent_inode, MAY_WRITE, ctx)
+        return self._answer(self._tree.mkdir(parent_inode, _text(name), stat.S_IMODE(mode)))
+
+    @request
+    def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        if not stat.S_ISREG(mode):
+            raise FUSEError(errno.EPERM)  # as mknod(2) says of a file system without device nodes
+        self._may(parent_inode, MAY_WRITE, ctx)
+        return self._answer(self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), True))
+
+    @request
+    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        raise FUSEError(errno.EPERM)  # as symlink(2) says of a file system without symbolic links
+
+    @request
+    def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._may(parent_inode, MAY_WRITE, ctx)
+        self._tree.unlink(parent_inode, _text(name))
+
+    @request
+    def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._may(parent_inode, MAY_WRITE, ctx)
+        self._tree.rmdir(parent_inode, _text(name))
+
+    @request
+    def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        if flags & ~pyfuse3.RENAME_NOREPLACE:
+            raise FUSEError(errno.EINVAL)  # RENAME_EXCHANGE, RENAME_WHITEOUT
+        self._may(parent_inode_old, MAY_WRITE, ctx)
+        self._may(parent_inode_new, MAY_WRITE, ctx)
+        self._tree.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), no_replace=bool(flags))
+
+    @request
+    def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+        self._may(new_parent_inode, MAY_WRITE, ctx)
+        return self._answer(self._tree.link(inode, new_parent_inode, _text(new_name)))
+
+    # Attributes
+
+    @request
+    def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        attr = self._tree.getattr(inode)
+        return _fill(self._never_known, attr) if inode in self._changing else self._answer(attr)
+
+    @request
+    def setattr(
+        self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
+    ) -> EntryAttributes:
+        if (fields.update_uid and attr.st_uid != self._uid) or (fields.update_gid and attr.st_gid != self._gid):
+            raise FUSEError(errno.EPERM)
+        size = attr.st_size if fields.update_size else None
+        if size is not None and fh is not None:
+            self._files[fh].truncate(size)  # also of a file that has no name any more
+            size = None
+        elif size is not None:
+            self._may(inode, MAY_WRITE, ctx)
+        return self._answer(
+            self._tree.setattr(
+                inode,
+                size=size,
+                mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+                atime_ns=attr.st_atime_ns if fields.update_atime else None,
+                mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+            )
+        )
+
+    @request
+    def statfs(self, ctx: RequestContext) -> StatvfsData:
+        answer, below = StatvfsData(), self._tree.statfs()
+        for field in ("bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail", "namemax"):
+            setattr(answer, f"f_{field}", getattr(below, f"f_{field}"))
+        return answer
+
+    # Files
+
+    @request
+    def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        truncate = bool(flags & os.O_TRUNC)
+        access = flags & os.O_ACCMODE
+        write = access != os.O_RDONLY or truncate
+        self._may(inode, (MAY_WRITE if write else 0) | (MAY_READ if access != os.O_WRONLY else 0), ctx)
+        file = self._tree.open(inode, write=write, truncate=truncate)
+        handle = self._new_handle(inode, file)
+        cacheable = file.cacheable
+        if cacheable and not write and self._pages.wants(inode) and self._open_count[inode] == 1:
+            self._warm_up(handle, inode, file)
+        return FileInfo(fh=handle, keep_cache=cacheable)
+
+    @request
+    def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        self._may(parent_inode, MAY_WRITE, ctx)
+        made = self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), bool(flags & os.O_EXCL))
+        truncate = bool(flags & os.O_TRUNC)
+        write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
+        file = self._tree.open(made.ino, write=write, truncate=truncate)
+        handle = self._new_handle(made.ino, file)
+        return FileInfo(fh=handle, keep_cache=file.cacheable), self._answer(made)
+
+    @request
+    def read(  # type: ignore[override]  # any buffer will do
+        self, fh: int, offset: int, size: int
+    ) -> bytes | memoryview:
+        file = self._files[fh]
+        self._pages.was_read(file.ino)
+        if fh in self._ahead_at_read:
+            self._ahead_at_read.discard(fh)
+            self._ahead.start(file)
+        return file.read(offset, size)
+
+    @waiting_request
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        file = self._files[fh]
+        self._unflushed[fh] = self._unflushed.get(fh, 0) + len(data)
+        if file.ino == self._commit_inode:
+            return await self._park(partial(file.write, offset, data))
+        return file.write(offset, data)
+
+    @waiting_request
+    async def flush(self, fh: int) -> None:
+        file = self._files[fh]
+        if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
+            await self._park(file.flush)
+        else:
+            file.flush()
+
+    @waiting_request
+    async def release(self, fh: int) -> None:
+        file = self._files.pop(fh)
+        self._ahead_at_read.discard(fh)
+        left = self._open_count[file.ino] - 1
+        if left:
+            self._open_count[file.ino] = left
+        else:
+            del self._open_count[file.ino]
+        # Not only FLUSH publishes: pages of a mapping arrive after the last FLUSH.
+        if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
+            await self._park(file.release)
+        else:
+            file.release()
+
+    @waiting_request
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._park(self._files[fh].sync)
+
+    # Directories
+
+    @request
+    def opendir(self, inode: int, ctx: RequestContext) -> int:
+        self._may(inode, MAY_READ, ctx)
+        directory = self._tree.opendir(inode)
+        self._last_handle = handle = self._last_handle + 1
+        self._directories[handle] = directory
+        return handle
+
+    @request
+    def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        reply, answer = pyfuse3.readdir_reply, self._answer
+        for name, attr, cookie in self._directories[fh].entries(start_id):
+            if not reply(token, name.encode("utf-8", "surrogateescape"), answer(attr), cookie):
+                break
+
+    @request
+    def releasedir(self, fh: int) -> None:
+        self._directories.pop(fh).release()
+
+    @waiting_request
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._park(self._directories[fh].sync)
+
+    # Parts of the above
+
+    def _new_handle(self, inode: int, file: OpenFile) -> int:
+        self._last_handle = handle = self._last_handle + 1
+        self._files[handle] = file
+        self._open_count[inode] = self._open_count.get(inode, 0) + 1
+        return handle
+
+    def _warm_up(self, handle: int, inode: int, file: OpenFile) -> None:
+        """Before the reply to an `open` for reading, no other handle being there: see ahead.py."""
+        size = file.attr().size
+        follows = size >= READ_SIZE and self._ahead.ascending(inode)
+        if follows and size > STORE_LIMIT:
+            self._ahead_at_read.add(handle)  # only a READ tells that the kernel does not have the pages
+        elif follows:
+            self._ahead.start(file)
+        if 0 < size < READ_SIZE or (follows and size <= STORE_LIMIT):
+            self._pages.store(inode, file, size)
+
+    def _may(self, inode: int, wanted: int, ctx: RequestContext) -> None:
+        """Refuse what the mode of `inode` refuses to its owner: nobody else but root comes into a private mount."""
+        if self._check_modes and ctx.uid and wanted & ~(self._tree.getattr(inode).mode >> 6):
+            raise FUSEError(errno.EACCES)
+
+    def _answer(self, attr: Attr) -> EntryAttributes:
+        entry = self._entry
+        entry.st_ino, entry.st_mode, entry.st_size, entry.st_blocks, mtime_ns, entry.st_nlink, ctime_ns = attr
+        if mtime_ns != self._entry_mtime_ns:  # neighbours often have one time, and setting it costs as much as the rest
+            self._entry_mtime_ns = entry.st_mtime_ns = entry.st_atime_ns = mtime_ns
+        ctime_ns = ctime_ns or mtime_ns
+        if ctime_ns != self._entry_ctime_ns:
+            self._entry_ctime_ns = entry.st_ctime_ns = ctime_ns
+        return entry
+
+
+def _text(name: bytes) -> str:
+    """Names are UTF-8; other bytes come through as surrogates, for the tree to judge."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _blank_entry(uid: int, gid: int) -> EntryAttributes:
+    entry = EntryAttributes()
+    entry.st_uid, entry.st_gid = uid, gid
+    entry.entry_timeout = entry.attr_timeout = KNOWN_FOR
+    entry.st_blksize = READ_SIZE  # buffered writers collect this much for one WRITE
+    return entry
+
+
+def _fill(entry: EntryAttributes, attr: Attr) -> EntryAttributes:
+    entry.st_ino, entry.st_mode, entry.st_size, entry.st_blocks, mtime_ns, entry.st_nlink, ctime_ns = attr
+    entry.st_mtime_ns = entry.st_atime_ns = mtime_ns
+    entry.st_ctime_ns = ctime_ns or mtime_ns
+    return entry
+
+
+def _control_inodes(tree: Tree) -> tuple[int, int]:
+    """Return the inodes of the control directory and of the file whose WRITE is a commit; 0 where there is none."""
+    control = tree.lookup(pyfuse3.ROOT_INODE, ".arrayfs")
+    commit = None if control is None else tree.lookup(control.ino, "commit")
+    return (0 if control is None else control.ino), (0 if commit is None else commit.ino)

@@ -1,0 +1,293 @@
+"""What runs the requests of a mount: pyfuse3's own loop without an event loop below it, or with trio.
+
+pyfuse3 looks the name `trio` up in its module whenever it needs it. `InlineRuntime` puts a stand-in there: its lock
+never waits, its `wait_readable` is a `poll`, its nursery runs the session loops itself. A request then costs 9 µs
+instead of 33, and 20 or more of waking up are saved by asking a while before sleeping (docs/DESIGN.md, "The mount's
+loop").
+
+Rules
+- One thread (that of `run`) receives all requests and answers them, one at a time.
+- A handler may await `park(work)` and nothing else. `work` runs in another thread; meanwhile another session loop
+  serves the other requests; the handler goes on in the first thread when the work is done.
+- The session ends only when no request is parked any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol, TypeVar
+
+import pyfuse3
+import trio
+
+T = TypeVar("T")
+Loop = Coroutine[Any, Any, None]
+
+# How often the device is asked before the thread sleeps in poll. A round is about 1 µs; a client's next request comes
+# within 60 µs or much later. 20 rounds are too few, and without the yield a mount on one core loses 10 to 16 %.
+SPIN_ROUNDS = 100
+
+# Requests that can be parked at once. Each costs a thread and a receive buffer of 1 MiB; more of them wait in the
+# kernel.
+MAX_PARKED = 31
+
+
+class Runtime(Protocol):
+    """Serves the session that `pyfuse3.init` opened."""
+
+    def run(self) -> None:
+        """Serve requests until the file system is unmounted or `terminate` is called; finish the parked ones."""
+
+    def terminate(self) -> None:
+        """Make `run` return soon, also one about to begin. From a signal handler, or while `run` is known to run."""
+
+    async def park(self, work: Callable[[], T]) -> T:
+        """Return `work()`, run in another thread while other requests are served; what it raises is raised here."""
+
+
+def make_runtime(name: Literal["inline", "trio"]) -> Runtime:
+    """Return a runtime for one session: `inline` is the fast one, `trio` the fall-back with the same meaning."""
+    return TrioRuntime() if name == "trio" else InlineRuntime()
+
+
+class TrioRuntime:
+    """pyfuse3 as its authors run it."""
+
+    def __init__(self) -> None:
+        self._closing = False
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    def run(self) -> None:
+        trio.run(self._main)
+
+    async def _main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        if self._closing:
+            pyfuse3.terminate()
+        await pyfuse3.main(1, MAX_PARKED + 1)
+
+    def terminate(self) -> None:
+        self._closing = True
+        if self._token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(pyfuse3.terminate)
+
+    async def park(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work)
+
+
+class InlineRuntime:
+    """Runs pyfuse3's session loops in the calling thread; see the rules at the top of the module.
+
+    Invariants
+    - At most one loop waits for the device; it is the one that holds pyfuse3's read lock, which therefore never waits.
+      (A loop that comes back from a parked request while another one reads ends itself: pyfuse3's `min_tasks` is 0.)
+    - `_done` is filled by worker threads, which then write to `_wake`; everything else belongs to the thread of `run`.
+    """
+
+    def __init__(self) -> None:
+        self._spares: list[Callable[[], Loop]] = []
+        self._done: deque[Loop] = deque()
+        self._parked = 0
+        self._closing = False
+        self._running = False
+        self._wake = -1
+        self._device = -1
+        self._poll = select.poll()
+        self._threads = ThreadPoolExecutor(MAX_PARKED, "arrayfs-parked")
+
+    def run(self) -> None:
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._poll.register(self._wake, select.POLLIN)
+        pyfuse3.__dict__["trio"] = self._stand_in()
+        self._running = True
+        try:
+            if self._closing:
+                pyfuse3.terminate()
+            pyfuse3.main(0, MAX_PARKED + 1).send(None)
+        except StopIteration:
+            pass
+        finally:
+            self._running = False
+            self._threads.shutdown()  # before the close: the last worker may still be about to write to it
+            pyfuse3.__dict__["trio"] = trio
+            os.close(self._wake)
+
+    def terminate(self) -> None:
+        self._closing = True
+        if self._running:
+            pyfuse3.terminate()
+
+    async def park(self, work: Callable[[], T]) -> T:
+        answer: T = await _Parked(self._threads.submit(work))
+        return answer
+
+    def _stand_in(self) -> SimpleNamespace:
+        """Return all that pyfuse3 3.5 uses of the module `trio`."""
+        lowlevel = SimpleNamespace(
+            current_trio_token=lambda: None,
+            current_task=lambda: _TASK,
+            wait_readable=self._wait_readable,
+            notify_closing=self._notify_closing,
+        )
+        return SimpleNamespace(
+            lowlevel=lowlevel,
+            Lock=_FreeLock,
+            ClosedResourceError=trio.ClosedResourceError,
+            open_nursery=partial(_Nursery, self._spares, self._drive),
+        )
+
+    def _notify_closing(self, _device: int) -> None:
+        self._closing = True
+        os.eventfd_write(self._wake, 1)
+
+    def _wait_readable(self, device: int) -> _Now | Loop:
+        if self._request_is_there(device):
+            return _NOW
+        return self._let_others_go_on(device)
+
+    async def _let_others_go_on(self, device: int) -> None:
+        while True:
+            await _TURN
+            if self._request_is_there(device):
+                return
+
+    def _request_is_there(self, device: int) -> bool:
+        """Wait for something to do. True: the device has a request. False: a parked request is done.
+
+        Raises ClosedResourceError after `terminate`, as trio does.
+        """
+        if device != self._device:
+            self._device = device
+            self._poll.register(device, select.POLLIN)
+        poll, rest = self._poll.poll, os.sched_yield
+        for _ in range(SPIN_ROUNDS):
+            if events := poll(0):
+                break
+            rest()
+        else:
+            events = poll()
+        if len(events) == 1 and events[0][0] == device:
+            return True
+        os.eventfd_read(self._wake)
+        if self._closing:
+            raise trio.ClosedResourceError
+        return False
+
+    def _drive(self) -> None:
+        """Run session loops until all have ended: those whose parked work is done first, then the reader, then a spare.
+
+        pyfuse3 offers a spare at each request, up to MAX_PARKED in all; none is started before a loop is parked. When a
+        loop fails, the session is ended, the parked requests are finished, and the failure is raised.
+        """
+        reader: Loop | None = None
+        failure: BaseException | None = None
+        while True:
+            if self._done:
+                loop = self._done.popleft()
+                self._parked -= 1
+            elif reader is not None:
+                loop, reader = reader, None
+            elif self._spares:
+                loop = self._spares.pop()()
+            elif self._parked:
+                self._sleep_until_done()
+                continue
+            else:
+                break
+            try:
+                work: Future[Any] | None = loop.send(None)
+            except StopIteration:
+                continue
+            except BaseException as error:  # noqa: BLE001  a signal handler's too: parked requests must end in any case
+                failure = failure or error
+                pyfuse3.terminate()
+                continue
+            if work is None:
+                reader = loop
+            else:
+                self._parked += 1
+                work.add_done_callback(partial(self._resume, loop))
+        if failure is not None:
+            raise failure
+
+    def _resume(self, loop: Loop, _work: Future[Any]) -> None:
+        """Called in the worker's thread."""
+        self._done.append(loop)
+        os.eventfd_write(self._wake, 1)
+
+    def _sleep_until_done(self) -> None:
+        poll = select.poll()  # not eventfd_read: that is not taken up again after a signal
+        poll.register(self._wake, select.POLLIN)
+        poll.poll()
+        os.eventfd_read(self._wake)
+
+
+class _Now:
+    """An awaitable that is done at once. Cheaper than a coroutine, and there are three of them in each request."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+class _Turn:
+    """Awaited by the loop that reads, to let the loops whose parked work is done go on first."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield None
+
+
+class _Parked:
+    """Awaited by a handler: hands its future up to `_drive` and answers with the future's result."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Future[Any]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Future[Any], None, Any]:
+        yield self._work
+        return self._work.result()
+
+
+class _FreeLock:
+    """pyfuse3's read lock, which is always free here (first invariant of InlineRuntime)."""
+
+    def __aenter__(self) -> _Now:
+        return _NOW
+
+    def __aexit__(self, *_exception: object) -> _Now:
+        return _NOW
+
+
+class _Nursery:
+    """Collects the session loops; leaving it runs them."""
+
+    def __init__(self, spares: list[Callable[[], Loop]], drive: Callable[[], None]) -> None:
+        self._spares = spares
+        self._drive = drive
+
+    def start_soon(self, loop: Callable[..., Loop], *arguments: object, name: str) -> None:
+        self._spares.append(partial(loop, *arguments))
+
+    async def __aenter__(self) -> _Nursery:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self._drive()
+
+
+_NOW = _Now()
+_TURN = _Turn()
+_TASK = SimpleNamespace(name="arrayfs")

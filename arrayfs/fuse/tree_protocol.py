@@ -1,0 +1,100 @@
+"""What the mount needs of a tree: the part of `view.tree` that `fuse` calls, as Protocols.
+
+Errors are those of `arrayfs.errors`; `errnos.py` translates them. Inode numbers are never used again within a mount.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from arrayfs.view.attr import Attr
+
+if TYPE_CHECKING:
+    from arrayfs.container.commit import CommitReport
+
+Invalidate = Callable[[Iterable[int], Iterable[tuple[int, str]]], None]
+
+
+class OpenFile(Protocol):
+    """One handle; all handles of an inode show one content."""
+
+    @property
+    def ino(self) -> int: ...
+
+    @property
+    def cacheable(self) -> bool:
+        """The kernel may keep the pages that it has of this inode."""
+
+    def attr(self) -> Attr: ...
+
+    def read(self, offset: int, size: int) -> bytes | memoryview: ...
+
+    def write(self, offset: int, data: bytes) -> int: ...
+
+    def truncate(self, size: int) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def prefetch(self) -> Callable[[], None] | None: ...
+
+
+class OpenDirectory(Protocol):
+    """A listing under way. Cookies are positions that stay right when entries come and go."""
+
+    def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]: ...
+
+    def sync(self) -> None:
+        """Keep every namespace change so far through a loss of power (fsync of the directory)."""
+
+    def release(self) -> None: ...
+
+
+class Tree(Protocol):
+    """A container as a tree of files. Calls may come from several threads; the tree has its own lock."""
+
+    on_invalidate: Invalidate | None
+
+    @property
+    def read_only(self) -> bool: ...
+
+    def lookup(self, parent: int, name: str) -> Attr | None: ...
+
+    def getattr(self, ino: int) -> Attr: ...
+
+    def setattr(
+        self,
+        ino: int,
+        *,
+        size: int | None = None,
+        mode: int | None = None,
+        atime_ns: int | None = None,
+        mtime_ns: int | None = None,
+    ) -> Attr: ...
+
+    def create(self, parent: int, name: str, mode: int, exclusive: bool) -> Attr: ...
+
+    def mkdir(self, parent: int, name: str, mode: int) -> Attr: ...
+
+    def unlink(self, parent: int, name: str) -> None: ...
+
+    def rmdir(self, parent: int, name: str) -> None: ...
+
+    def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None: ...
+
+    def link(self, ino: int, new_parent: int, new_name: str) -> Attr: ...
+
+    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile: ...
+
+    def opendir(self, ino: int) -> OpenDirectory: ...
+
+    def statfs(self) -> os.statvfs_result: ...
+
+    def forget(self, ino: int, count: int) -> None: ...
+
+    def close(self) -> CommitReport | None: ...

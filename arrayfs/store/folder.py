@@ -1,0 +1,107 @@
+"""An open folder: calls on the names in it, with errors that say which object.
+
+The folder is held open and every name is taken relative to it: renaming the folder, or mounting something over it,
+does not lead an open store astray.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+
+from arrayfs.errors import MissingObjectError, ObjectExistsError
+from arrayfs.store.descriptor import Descriptor
+from arrayfs.store.protocol import is_own_name
+
+# What link(2) answers where there are no hard links (exFAT, vfat, some network and FUSE file systems).
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_RENAME_NOREPLACE = 1
+
+
+class Folder:
+    """An open folder; `fd` is constant and open for as long as this object lives."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise MissingObjectError(f"{self.path}: no such folder") from None
+        self._descriptor = Descriptor(fd, self.path)
+        self.fd = fd
+
+    def path_of(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def open(self, name: str, flags: int, mode: int = 0) -> Descriptor:
+        """Open `name`; raise MissingObjectError or ObjectExistsError as the flags have it."""
+        path = self.path_of(name)
+        try:
+            return Descriptor(os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=self.fd), path)
+        except FileNotFoundError:
+            raise MissingObjectError(f"{path}: no such object") from None
+        except FileExistsError:
+            raise ObjectExistsError(f"{path}: already exists") from None
+        except OSError as error:
+            error.filename = path
+            raise
+
+    def is_same(self, name: str, file: Descriptor) -> bool:
+        """Tell whether `name` is still the file that `file` has open."""
+        try:
+            there = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(file.fd))
+
+    def link_or_rename(self, old: str, new: str) -> None:
+        """Give the file `old` the name `new`, which must not exist; `old` may or may not be left.
+
+        Never O_EXCL and writing in place: a reader, or power loss, would find an unfinished object under `new`.
+        """
+        try:
+            os.link(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            rename_noreplace(self.fd, old, new)
+
+    def unlink(self, name: str) -> None:
+        os.unlink(name, dir_fd=self.fd)
+
+    def names(self) -> list[str]:
+        # A descriptor of its own: two listings through one would share their place in the folder.
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+        try:
+            with os.scandir(fd) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file() and not is_own_name(entry.name))
+        finally:
+            os.close(fd)
+
+    def sync(self) -> None:
+        os.fsync(self.fd)
+
+
+def rename_noreplace(folder: int, old: str, new: str) -> None:
+    """Rename within the folder (a descriptor); raise FileExistsError if `new` is there.
+
+    For file systems without hard links. Raises OSError with ENOSYS or EINVAL where the kernel or the file system
+    cannot do it (renameat2(2), RENAME_NOREPLACE).
+    """
+    rename: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        raise OSError(errno.ENOSYS, "the C library has no renameat2", new)
+    if rename(folder, os.fsencode(old), folder, os.fsencode(new), _RENAME_NOREPLACE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), new)
+
+
+def umask_of_process() -> int:
+    """Return the umask without changing it, which would be seen by other threads."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    raise OSError(errno.ENOSYS, "the kernel does not tell the umask (before Linux 4.7)")

@@ -1,0 +1,205 @@
+"""One Zarr array in the tree: which names below its directory are chunks, and what each is as a file.
+
+Computed from the container's array; only chunks that were opened or replaced, and directories that got a child, are
+objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.array import Array
+from arrayfs.container.cache import BlockCache
+from arrayfs.container.container import Container
+from arrayfs.container.grid import Coord
+from arrayfs.container.index import ChunkRef
+from arrayfs.errors import FormatError
+from arrayfs.view.attr import Attr
+from arrayfs.view.chunks import ChunkFormat
+from arrayfs.view.metadata import KeyStyle
+from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
+from arrayfs.view.numbers import InodeNumbers, NumberRange, Prefix
+
+STAT_BLOCK = 512
+
+
+class ZarrArray:
+    """A Zarr array and its chunk files.
+
+    root: its directory. array: where the chunks are kept, native or opaque. look: 2 or 3, which documents describe it.
+    inner: lengths of the inner axes of a FixedSizeList type: one axis each for Zarr, always with the one chunk 0.
+    files: chunks that are objects. directories: chunk directories that are objects, by their components.
+    gone: its document was removed; the chunks stay until they are removed too, or a document comes back.
+    """
+
+    def __init__(
+        self, container: Container, numbers: InodeNumbers, root: Directory, array: Array, keys: KeyStyle, chunks: ChunkFormat,
+        inner: tuple[int, ...], look: int,
+    ) -> None:  # fmt: skip
+        self.container = container
+        self.root = root
+        self.array = array
+        self.keys = keys
+        self.chunks = chunks
+        self.inner = inner
+        self.look = look
+        self.gone = False
+        self.files: dict[Coord, File] = {}
+        self.directories: dict[Components, Directory] = {}
+        self._numbers = numbers
+        self._range: NumberRange | None = None
+
+    @property
+    def rank(self) -> int:
+        """The number of axes that Zarr sees."""
+        return len(self.array.spec.shape) + len(self.inner)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Chunks per axis that Zarr sees."""
+        return self.array.grid.counts + (1,) * len(self.inner)
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    def coord_of(self, components: Sequence[str]) -> Coord | None:
+        """The chunk coordinate that a path below the array's directory spells, inside the grid; else None."""
+        coord = self.keys.parse(components, self.rank)
+        if coord is None or any(c >= n for c, n in zip(coord, self.counts, strict=True)):
+            return None
+        return coord
+
+    def prefix_of(self, components: Components) -> Prefix | None:
+        """The leading coordinates of the chunks below a directory path, if chunks can be below it; else None."""
+        if self.keys.separator != "/":
+            return None
+        rest = components
+        if self.keys.prefix:
+            if not components or components[0] != self.keys.prefix:
+                return None
+            rest = components[1:]
+        if len(rest) >= self.rank:
+            return None
+        if not rest:
+            return ()
+        return KeyStyle("", "/").parse(rest, len(rest))
+
+    def components_of(self, prefix: Prefix) -> Components:
+        """The path of a chunk directory below the array's directory."""
+        return ((self.keys.prefix,) if self.keys.prefix else ()) + tuple(map(str, prefix))
+
+    def number(self, prefix: Prefix) -> int:
+        """The inode number of an untouched chunk or chunk directory."""
+        if self._range is None or not self._range.fits(tuple(max(n, 1) for n in self.counts)):
+            self._range = self._numbers.take_range(self, self.counts)
+        return self._range.number(prefix)
+
+    # --- chunks -------------------------------------------------------------------------------------------------------
+
+    def stored(self, coord: Coord) -> Coord:
+        """The container's coordinate of a chunk."""
+        return coord[: len(self.array.spec.shape)]
+
+    def has(self, coord: Coord) -> bool:
+        """Whether there is such a chunk file."""
+        return not any(coord[len(self.array.spec.shape) :]) and self.array.has(self.stored(coord))
+
+    def has_below(self, prefix: Prefix) -> bool:
+        """Whether any committed chunk that is still there begins with these coordinates."""
+        prefix = prefix[: len(self.array.spec.shape)]
+        index, changes = self.array.index, self.array.changes
+        low, high = index.slice(prefix)
+        if not changes:
+            return low < high
+        for place in range(low, high):
+            change = changes.get(self.array.grid.coord(int(index.keys[place])))
+            if change is None or change.content is not None:
+                return True
+        return False
+
+    def file_size(self, coord: Coord) -> int:
+        """Bytes of the chunk file. The chunk must exist."""
+        stored = self.array.stored_size(self.stored(coord))
+        return self.chunks.file_size(stored or 0, self.array.grid.extent(self.stored(coord)))
+
+    def read(self, coord: Coord) -> bytes | memoryview:
+        """The whole chunk file. Raises FormatError, naming file, array and chunk, if it cannot be had."""
+        place = self.stored(coord)
+        stored = self.container.read(self.array, place)
+        if stored is None:
+            raise FormatError(f"array {self.array.name!r}: chunk {place} is gone")
+        try:
+            return self.chunks.to_file(stored, self.array.grid.extent(place))
+        except FormatError as error:
+            raise FormatError(f"array {self.array.name!r}: chunk {place}: {error}") from None
+
+    def write(self, coord: Coord, content: bytes | memoryview, mtime_ns: int) -> None:
+        """Set a chunk from the content of its file, which `chunks.accepts`."""
+        place = self.stored(coord)
+        stored = self.chunks.from_file(content, self.array.grid.extent(place))
+        self.container.put(self.array, place, stored, mtime_ns)
+
+    def remove(self, coord: Coord, mtime_ns: int) -> None:
+        """Remove a chunk."""
+        self.container.put(self.array, self.stored(coord), None, mtime_ns)
+
+    def attr(self, coord: Coord) -> Attr:
+        """What stat says of a chunk that is no object. The chunk must exist."""
+        place = self.stored(coord)
+        found = self.array.find(place)
+        if isinstance(found, tuple):
+            stored, size = _stored_share(found), found.size
+        else:
+            stored = size = len(found or b"")
+        size = self.chunks.file_size(size, self.array.grid.extent(place))
+        blocks = -(-stored // STAT_BLOCK)
+        return Attr(self.number(coord), FILE_MODE, size, blocks, self.array.mtime_ns(place))
+
+    def has_chunks(self, prefix: Prefix) -> bool:
+        """Whether any chunk begins with these coordinates, committed or not."""
+        return bool(len(self.listed_coords(prefix)))
+
+    def prefetch(self, coord: Coord) -> Callable[[], None] | None:
+        """Work for another thread: have the block of the next committed chunk in the cache. None: it is there."""
+        index, cache = self.array.index, self.container.cache
+        place = index.place(self.stored(coord))
+        if place is None or place + 1 >= len(index):
+            return None
+        ref = index.ref(place + 1)
+        if (ref.layer.serial, ref.row) in cache:
+            return None
+        return partial(_load_block, ref, cache)
+
+    # --- listings -----------------------------------------------------------------------------------------------------
+
+    def listed_coords(self, prefix: Prefix) -> NDArray[np.uint32]:
+        """Coordinates of the chunks that begin with `prefix`, (n, rank of the container's array), in order."""
+        return self.array.coords(prefix[: len(self.array.spec.shape)])
+
+    def listed_sizes(self, prefix: Prefix) -> tuple[list[int], list[int], list[int]] | None:
+        """Sizes in bytes, 512-byte blocks and times of the same chunks, column by column; None if each must be asked."""
+        index = self.array.index
+        if self.array.changes or self.chunks.varies:
+            return None
+        low, high = index.slice(prefix[: len(self.array.spec.shape)])
+        stored = index.stored_sizes(low, high).astype(np.int64)
+        sizes = self.chunks.file_sizes(stored)
+        blocks = -(-index.stored_shares(low, high) // STAT_BLOCK)
+        return sizes.tolist(), blocks.tolist(), index.mtimes(low, high).tolist()
+
+
+def _load_block(ref: ChunkRef, cache: BlockCache) -> None:
+    try:
+        ref.layer.read_block(ref.row, cache)
+    except (FormatError, OSError):
+        pass  # whoever really reads the chunk gets the error
+
+
+def _stored_share(ref: ChunkRef | tuple[object, ...]) -> int:
+    """The part of its compressed block that a chunk takes, in bytes."""
+    source, row, _, size = ref
+    whole = source.block_size(row)  # type: ignore[attr-defined]
+    return int(source.stored_size(row) * size // whole) if whole else 0  # type: ignore[attr-defined]

@@ -1,0 +1,273 @@
+"""Metadata documents and what they do: which directory is an array, and what becomes of its chunks when a document changes.
+
+A document as a client wrote it is a stored file, kept bit for bit. Here it is read: when one is closed, renamed or
+removed, the container's array follows; where no client wrote one, it is made from the container.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arrayfs.container.array import Array, ArraySpec
+from arrayfs.errors import FormatError, LimitError
+from arrayfs.format.dtypes import BINARY, leaf
+from arrayfs.format.model import DType
+from arrayfs.view import paths, plain, zarr2, zarr3
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.chunks import NativeChunks, OpaqueChunks
+from arrayfs.view.metadata import ArrayDocument, GroupDocument, KeyStyle
+from arrayfs.view.nodes import Directory, File
+
+if TYPE_CHECKING:
+    from arrayfs.view.tree import Tree
+
+V3_NAMES = ("zarr.json",)
+V2_ARRAY_NAMES = (".zarray", ".zattrs")
+V2_GROUP_NAMES = (".zgroup", ".zattrs")
+NAMES = frozenset((*V3_NAMES, *V2_ARRAY_NAMES, *V2_GROUP_NAMES))
+DEFAULT_KEYS = {3: KeyStyle("c", "/"), 2: KeyStyle("", ".")}
+# The crate's convention: a scalar without chunks whose attributes are the file's.
+FILE_ARRAY = "__file__"
+
+
+class Documents:
+    """The documents of one tree."""
+
+    def __init__(self, tree: Tree, look: int) -> None:
+        self._tree = tree
+        self._container = tree.container
+        self.look = look
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def zarr(self, directory: Directory) -> ZarrArray | None:
+        """The Zarr array whose directory this is, if it is one. Looked up when first asked for."""
+        if not directory.loaded:
+            directory.loaded = True
+            directory.zarr = self._load(directory)
+        return directory.zarr
+
+    def _load(self, directory: Directory) -> ZarrArray | None:
+        native = directory.array_name
+        try:
+            look, document = self._stored(directory)
+        except ValueError:
+            look, document = self.look, None  # half-written when it was committed: what the container says holds
+        if isinstance(document, ArrayDocument):
+            array = self._committed(directory, document)
+            return self._make(directory, array, document.keys, document.native is None, look)
+        if native is None or native not in self._container:
+            return None
+        try:
+            return self._make(directory, self._container.get(native), DEFAULT_KEYS[self.look], False, self.look)
+        except (FormatError, LimitError) as error:
+            self._tree.warn(f"array {native!r} cannot be shown: {error}")
+            return None
+
+    def _committed(self, directory: Directory, document: ArrayDocument) -> Array:
+        """The container's array of a stored document; one without chunks where the container has lost it."""
+        name = self.array_name(directory) if document.native else opaque_name(directory)
+        spec = document.native or opaque_spec(document)
+        if name in self._container:
+            array = self._container.get(name)
+            if array.spec.continues(spec):
+                return array
+        return Array(name, spec, attributes=dict(document.typed) if document.native else {})
+
+    def _make(self, directory: Directory, array: Array, keys: KeyStyle, opaque: bool, look: int) -> ZarrArray:
+        chunks = OpaqueChunks() if opaque else NativeChunks(array.spec)
+        inner = () if opaque else leaf(array.spec.dtype)[1]
+        return ZarrArray(self._container, self._tree.numbers, directory, array, keys, chunks, inner, look)
+
+    def array_name(self, directory: Directory) -> str:
+        """The container's name of a native array in this directory."""
+        if directory.array_name is not None:
+            return directory.array_name
+        return "/".join(map(paths.unshow, directory.path()))
+
+    def _bytes(self, directory: Directory, name: str) -> bytes | None:
+        """The content of a document that a client wrote."""
+        file = directory.children.get(name)
+        if not isinstance(file, File):
+            return None
+        return bytes(self._tree.content(file))
+
+    def _stored(self, directory: Directory) -> tuple[int, ArrayDocument | GroupDocument | None]:
+        """What the clients' documents say: their Zarr format and content; v3 before v2. Raises ValueError."""
+        version = self._container.stack.newest.footer.version
+        current = self._current(directory)
+        spec, attributes = (None, {}) if current is None else (current.spec, current.attributes)
+        data = self._bytes(directory, "zarr.json")
+        if data is not None:
+            return 3, zarr3.parse(data, version, current=spec, attributes=attributes)
+        zattrs = self._bytes(directory, ".zattrs")
+        data = self._bytes(directory, ".zarray")
+        if data is not None:
+            return 2, zarr2.parse(data, zattrs, version, current=spec, attributes=attributes)
+        data = self._bytes(directory, ".zgroup")
+        if data is not None:
+            return 2, zarr2.parse_group(data, zattrs, version)
+        return self.look, None
+
+    def _current(self, directory: Directory) -> Array | None:
+        """The native array that is here now: what a document says the same of keeps the container's types."""
+        name = self.array_name(directory)
+        if directory.array_name is None or name not in self._container:
+            return None
+        return self._container.get(name)
+
+    # --- what is made from the container --------------------------------------------------------------------------------
+
+    def synthetic_names(self, directory: Directory) -> tuple[str, ...]:
+        """The documents that this directory shows though no client wrote one."""
+        zarr = self.zarr(directory)
+        if zarr is not None and zarr.gone:
+            return ()
+        if zarr is None and not directory.natives:
+            return ()
+        if any(name in directory.children for name in ("zarr.json", ".zarray", ".zgroup")):
+            return ()
+        if self.look == 3:
+            names = V3_NAMES
+        elif zarr is None:
+            names = V2_GROUP_NAMES
+        else:
+            names = V2_ARRAY_NAMES if zarr2.has_type(zarr.array.spec) else V3_NAMES
+        return tuple(name for name in names if name not in directory.children and name not in directory.hidden)
+
+    def render(self, directory: Directory, name: str) -> bytes:
+        """A document made from what the container says now."""
+        zarr = self.zarr(directory)
+        if zarr is not None:
+            spec, attributes = zarr.array.spec, zarr.array.attributes
+            if name == ".zarray":
+                return zarr2.render_array(spec)
+            return zarr3.render_array(spec, attributes) if name == "zarr.json" else zarr2.render_attributes(spec, attributes)
+        attributes = self._root_attributes() if directory.parent is None else {}
+        if name == ".zgroup":
+            return zarr2.render_group()
+        return zarr3.render_group(attributes) if name == "zarr.json" else zarr2.render_attributes(None, attributes)
+
+    def _root_attributes(self) -> dict:  # type: ignore[type-arg]
+        return self._container.get(FILE_ARRAY).attributes if FILE_ARRAY in self._container else {}
+
+    def patched(self, directory: Directory, name: str, data: bytes) -> bytes:
+        """A stored document, with what the container says otherwise now (the crate changed it) put in."""
+        zarr = self.zarr(directory)
+        version = self._container.stack.newest.footer.version
+        if zarr is None or zarr.gone or isinstance(zarr.chunks, OpaqueChunks):
+            return data
+        spec, attributes = zarr.array.spec, zarr.array.attributes
+        try:
+            if name == "zarr.json" and zarr.look == 3:
+                return zarr3.patch(data, spec, attributes, version)
+            if name == ".zarray" and zarr.look == 2:
+                return zarr2.patch_array(data, spec)
+            if name == ".zattrs" and zarr.look == 2:
+                return zarr2.patch_attributes(data, spec, attributes, version)
+        except ValueError:
+            return data
+        return data
+
+    # --- changes --------------------------------------------------------------------------------------------------------
+
+    def changed(self, directory: Directory) -> None:
+        """A document of this directory was judged, came or went: let the array follow.
+
+        Until the document parses, what held before holds.
+        """
+        zarr = self.zarr(directory)
+        try:
+            look, document = self._stored(directory)
+        except ValueError:
+            return
+        if isinstance(document, ArrayDocument):
+            self._follow(directory, zarr, look, document)
+            return
+        if zarr is not None and not self._has_any(directory) and not self.synthetic_names(directory):
+            zarr.gone = True  # rm -r takes the document first; an editor brings it back
+            self._tree.watch(directory)
+        elif zarr is not None and document is not None:
+            self._dissolve(directory, zarr)
+        if directory.parent is None and isinstance(document, GroupDocument):
+            self._set_root_attributes(document)
+
+    def _has_any(self, directory: Directory) -> bool:
+        return any(name in directory.children for name in ("zarr.json", ".zarray"))
+
+    def _follow(self, directory: Directory, zarr: ZarrArray | None, look: int, document: ArrayDocument) -> None:
+        self._uncount(directory)
+        spec = document.native or opaque_spec(document)
+        if zarr is not None:
+            opaque = isinstance(zarr.chunks, OpaqueChunks)
+            same = opaque == (document.native is None) and zarr.keys == document.keys and zarr.array.spec.continues(spec)
+            if same:
+                zarr.gone, zarr.look = False, look
+                self._register(zarr)
+                if zarr.array.spec != spec:
+                    self._container.respec(zarr.array, spec, self._tree.now())
+                    zarr.chunks = OpaqueChunks() if opaque else NativeChunks(spec)
+                    self._tree.reshaped(zarr)
+                if not opaque:
+                    self._container.set_attributes(zarr.array, dict(document.typed))
+                return
+            self._dissolve(directory, zarr)
+        self._create(directory, look, document, spec)
+
+    def _register(self, zarr: ZarrArray) -> None:
+        """An array that the container had lost comes back with its document."""
+        if zarr.array.name not in self._container:
+            spec, attributes = zarr.array.spec, zarr.array.attributes
+            zarr.array = self._container.define(zarr.array.name, spec, dict(attributes))
+
+    def _create(self, directory: Directory, look: int, document: ArrayDocument, spec: ArraySpec) -> None:
+        opaque = document.native is None
+        name = opaque_name(directory) if opaque else self.array_name(directory)
+        if name in self._container:
+            self._container.remove(self._container.get(name))
+        array = self._container.define(name, spec, {} if opaque else dict(document.typed))
+        directory.zarr = self._make(directory, array, document.keys, opaque, look)
+        directory.array_name = None if opaque else name
+        self._tree.adopt(directory, directory.zarr)
+
+    def _dissolve(self, directory: Directory, zarr: ZarrArray) -> None:
+        """The array is one no more: its chunk files become plain files, none loses a byte."""
+        self._tree.release_chunks(zarr)
+        if zarr.array.name in self._container:
+            self._container.remove(zarr.array)
+        directory.zarr = None
+        directory.array_name = None
+
+    def _uncount(self, directory: Directory) -> None:
+        """A client's document is here now: the array makes no group documents appear above it any more."""
+        if directory.zarr is not None and directory.array_name in self._tree.counted:
+            self._tree.counted.discard(directory.array_name)
+            directory.count_natives(-1)
+
+    def drop(self, directory: Directory) -> None:
+        """The directory is being removed, and its documents are gone: so is its array."""
+        zarr = self.zarr(directory)
+        if zarr is None:
+            return
+        if zarr.array.name in self._container:
+            self._container.remove(zarr.array)
+        self._uncount(directory)
+        directory.zarr = None
+
+    def _set_root_attributes(self, document: GroupDocument) -> None:
+        if FILE_ARRAY in self._container:
+            self._container.set_attributes(self._container.get(FILE_ARRAY), dict(document.typed))
+        elif document.typed:
+            self._container.define(FILE_ARRAY, ArraySpec(DType("UInt8"), (), ()), dict(document.typed))
+
+
+def opaque_name(directory: Directory) -> str:
+    """The container's name of an opaque array in this directory."""
+    return plain.CHUNKS + "/".join(directory.path())
+
+
+def opaque_spec(document: ArrayDocument) -> ArraySpec:
+    """An opaque array: one Binary element for each chunk file."""
+    counts = tuple(-(-n // c) if c else 0 for n, c in zip(document.shape, document.chunk_shape, strict=True))
+    axes = tuple(f"chunk_{axis}" for axis in range(len(counts)))
+    return ArraySpec(BINARY, counts, (1,) * len(counts), axes)

@@ -1,0 +1,446 @@
+"""Making, renaming and removing entries, and what that means for the arrays below.
+
+The tree finds names; this changes them. Whatever a directory shows because of its content, it keeps as a directory when
+the content goes, until rmdir: nothing vanishes by itself half way through `rm -r`.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from arrayfs.container.grid import Coord
+from arrayfs.errors import (
+    EntryExistsError,
+    FormatError,
+    IsDirectoryError,
+    NoEntryError,
+    NotDirectoryError,
+    NotEmptyError,
+    RefusedError,
+)
+from arrayfs.view import documents, plain
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.draft import Draft
+from arrayfs.view.listing import OpenDirectory
+from arrayfs.view.nodes import Binding, Components, Directory, File
+
+if TYPE_CHECKING:
+    from arrayfs.view.tree import Tree
+
+Found = Directory | File | tuple[ZarrArray, Coord]
+
+
+class Namespace:
+    """The changes of names in one tree. The caller holds the container's lock."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._container = tree.container
+
+    def _must_find(self, directory: Directory, name: str) -> Found:
+        found = self._tree.find(directory, name)
+        if found is None:
+            raise NoEntryError(errno.ENOENT, f"{'/'.join((*directory.path(), name))}: no such entry")
+        return found
+
+    def _check(self, directory: Directory, name: str) -> None:
+        self._tree.control.refuse_names(directory, name)
+        if directory.removed:
+            raise NoEntryError(errno.ENOENT, f"{'/'.join(directory.path())} was removed")
+
+    # --- making -------------------------------------------------------------------------------------------------------
+
+    def create(self, directory: Directory, name: str, mode: int, *, exclusive: bool) -> File:
+        """An empty file, or the one that is there."""
+        self._check(directory, name)
+        found = self._tree.find(directory, name)
+        if found is not None:
+            if exclusive:
+                raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
+            if isinstance(found, Directory):
+                raise IsDirectoryError(errno.EISDIR, f"{name!r} is a directory")
+            return self._tree.file(found)
+        file = File(self._tree.numbers.take(), self._tree.now(), stat.S_IFREG | mode)
+        file.draft = Draft(None, 0)
+        self._tree.nodes[file.ino] = file
+        self._tree.files.give_name(file, directory, name)
+        self._touch(directory)
+        return file
+
+    def mkdir(self, directory: Directory, name: str) -> Directory:
+        """An empty directory."""
+        self._check(directory, name)
+        if self._tree.find(directory, name) is not None:
+            raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
+        parent = self._tree.materialise(directory)
+        made = Directory(self._tree.numbers.take(), parent, name, self._tree.now())
+        made.explicit = made.loaded = True
+        self._tree.nodes[made.ino] = parent.children[name] = made
+        self._place(made)
+        self._touch(parent)
+        self._tree.watch(made)
+        return made
+
+    def _place(self, directory: Directory) -> None:
+        """Where a directory lies between an array's chunks, tell the array."""
+        parent = directory.parent
+        place = self._tree.array_of(parent) if parent is not None else None
+        if place is None:
+            return
+        zarr, components = place[0], (*place[1], directory.name)
+        if zarr.prefix_of(components) is not None:
+            directory.owner, directory.components = zarr, components
+            zarr.directories[components] = directory
+
+    def link(self, file: File, directory: Directory, name: str) -> File:
+        """One more name of a file."""
+        self._check(directory, name)
+        if self._tree.control.owns(file):
+            raise RefusedError(errno.EPERM, "files of the control directory have one name")
+        if self._tree.find(directory, name) is not None:
+            raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
+        if not file.bindings:
+            raise NoEntryError(errno.ENOENT, "the file was removed")
+        self._own(file)
+        self._attach(file, directory, name)
+        return file
+
+    def _own(self, file: File) -> None:
+        """Have the content in a draft, so that it can be put under another name."""
+        files = self._tree.files
+        if file.draft is None or file.judged:
+            content = bytes(files.whole(file))
+            files.unsettle(file)
+            file.draft = Draft(None, 0)
+            if content:
+                file.draft.write(0, content)
+
+    def _attach(self, file: File, directory: Directory, name: str) -> None:
+        """Give a file with a draft a name; judge it at once unless somebody still writes."""
+        self._tree.files.give_name(file, directory, name)
+        self._touch(directory)
+        self._tree.files.judge(file, final=not file.writers)
+
+    # --- removing -----------------------------------------------------------------------------------------------------
+
+    def unlink(self, directory: Directory, name: str) -> None:
+        """Remove one name of a file."""
+        self._check(directory, name)
+        found = self._must_find(directory, name)
+        if isinstance(found, Directory):
+            raise IsDirectoryError(errno.EISDIR, f"{name!r} is a directory")
+        self._remove(directory, name, found)
+
+    def _remove(self, directory: Directory, name: str, found: File | tuple[ZarrArray, Coord]) -> None:
+        self._stay(directory)
+        if isinstance(found, tuple):
+            found[0].remove(found[1], self._tree.now())
+        elif found.synthetic:
+            self._hide(directory, name)
+            self._tree.files.drop(found, found.bindings[0])
+        else:
+            binding = next(b for b in found.bindings if b.directory is self._tree.materialise(directory) and b.name == name)
+            self._tree.materialise(directory).children.pop(name, None)
+            self._tree.files.drop(found, binding)
+        self._touch(directory)
+        if name in documents.NAMES:
+            self._tree.documents.changed(directory)
+
+    def _hide(self, directory: Directory, name: str) -> None:
+        """A document that is made from the container was removed: keep that in mind, for good."""
+        self._tree.synthetic.pop((directory.ino, name), None)
+        directory.hidden.add(name)
+        reserved = plain.HIDDEN + "/".join((*directory.path(), name))
+        if reserved not in self._container:
+            self._container.define(reserved, plain.spec_of(0), {})
+
+    def _unhide(self, directory: Directory) -> None:
+        for name in directory.hidden:
+            reserved = plain.HIDDEN + "/".join((*directory.path(), name))
+            if reserved in self._container:
+                self._container.remove(self._container.get(reserved))
+        directory.hidden.clear()
+
+    def _stay(self, directory: Directory) -> None:
+        """Something goes from here: the directory stays, even when nothing implies it any more."""
+        directory = self._tree.materialise(directory)
+        directory.explicit = True
+        self._tree.watch(directory)
+
+    def forget_chunk(self, zarr: ZarrArray, coord: Coord) -> None:
+        """A chunk that was opened lies outside the array now."""
+        file = zarr.files.pop(coord)
+        file.bindings = [binding for binding in file.bindings if binding.zarr is not zarr or binding.coord != coord]
+
+    def rmdir(self, directory: Directory, name: str) -> None:
+        """Remove an empty directory."""
+        self._check(directory, name)
+        found = self._must_find(directory, name)
+        if not isinstance(found, Directory):
+            raise NotDirectoryError(errno.ENOTDIR, f"{name!r} is no directory")
+        self._check_empty(found)
+        self._detach(found)
+        self._stay(directory)
+        self._touch(directory)
+
+    def _check_empty(self, directory: Directory) -> None:
+        for entry, _, _ in OpenDirectory(self._tree, directory).entries(0):
+            raise NotEmptyError(errno.ENOTEMPTY, f"{'/'.join(directory.path())} has {entry!r}")
+
+    def _detach(self, directory: Directory) -> None:
+        """Take an empty directory out of the tree."""
+        self._tree.documents.drop(directory)
+        self._unhide(directory)
+        if directory.marker is not None:
+            self._container.remove(directory.marker)
+            directory.marker = None
+        if directory.owner is not None:
+            directory.owner.directories.pop(directory.components, None)
+        directory.removed = True
+        if directory.parent is not None:
+            directory.parent.children.pop(directory.name, None)
+
+    # --- renaming -----------------------------------------------------------------------------------------------------
+
+    def rename(self, directory: Directory, name: str, target: Directory, new_name: str, *, no_replace: bool) -> None:
+        """Give an entry another name, in this or another directory."""
+        self._check(directory, name)
+        self._check(target, new_name)
+        found = self._must_find(directory, name)
+        other = self._tree.find(target, new_name)
+        if other is not None and no_replace:
+            raise EntryExistsError(errno.EEXIST, f"{new_name!r} is there already")
+        if isinstance(found, Directory):
+            self._rename_directory(found, target, new_name, other)
+        else:
+            self._rename_file(directory, name, self._tree.file(found), target, new_name, other)
+
+    def _rename_file(
+        self, directory: Directory, name: str, file: File, target: Directory, new_name: str, other: Found | None
+    ) -> None:
+        if isinstance(other, Directory):
+            raise IsDirectoryError(errno.EISDIR, f"{new_name!r} is a directory")
+        if other is file:
+            return  # two names of one file: POSIX says to do nothing
+        old = self._binding(file, directory, name)
+        if self._tree.chunk_place(target, new_name) is None and old.zarr is None and not file.synthetic:
+            self._move_plain(file, old, target, new_name, other)
+        else:
+            self._own(file)
+            if other is not None:
+                self._replace(target, new_name, other)
+            self._remove(directory, name, file)
+            file.mtime_ns = file.mtime_ns or self._tree.now()
+            self._tree.nodes[file.ino] = file
+            self._attach(file, target, new_name)
+        self._touch(target)
+        if name in documents.NAMES:
+            self._tree.documents.changed(directory)
+        if new_name in documents.NAMES:
+            self._tree.documents.changed(target)
+
+    def _binding(self, file: File, directory: Directory, name: str) -> Binding:
+        directory = self._tree.materialise(directory)
+        for binding in file.bindings:
+            if binding.name == name and self._tree.materialise(binding.directory) is directory:
+                binding.directory = directory
+                return binding
+        raise NoEntryError(errno.ENOENT, f"{name!r} is no name of this file")
+
+    def _replace(self, target: Directory, new_name: str, other: File | tuple[ZarrArray, Coord]) -> None:
+        """What has the name gives way; handles that are open keep its content."""
+        if isinstance(other, tuple):
+            zarr, coord = other
+            if zarr.has(coord):
+                zarr.files.pop(coord, None)
+            return  # the chunk is overwritten, not removed: no hole in between
+        binding = other.bindings[0] if other.synthetic else self._binding(other, target, new_name)
+        if other.synthetic:
+            self._tree.synthetic.pop((target.ino, new_name), None)
+        self._tree.materialise(target).children.pop(new_name, None)
+        self._tree.files.drop(other, binding)
+
+    def _move_plain(self, file: File, old: Binding, target: Directory, new_name: str, other: Found | None) -> None:
+        """A plain file stays one: its array gets another name, its content is not looked at."""
+        if other is not None and not isinstance(other, Directory):
+            self._replace(target, new_name, other)
+        self._stay(old.directory)
+        old.directory.children.pop(old.name, None)
+        target = self._tree.materialise(target)
+        old.directory, old.name = target, new_name
+        target.children[new_name] = file
+        array = self._tree.files.backing(old)
+        if array is not None:
+            self._container.rename(array, self._tree.files.array_name(old))
+
+    def _rename_directory(self, found: Directory, target: Directory, new_name: str, other: Found | None) -> None:
+        if any(above is found for above in target.ancestors()):
+            if other is found:
+                return
+            raise RefusedError(errno.EINVAL, "a directory cannot be moved below itself")
+        if other is found:
+            return
+        if other is not None:
+            if not isinstance(other, Directory):
+                raise NotDirectoryError(errno.ENOTDIR, f"{new_name!r} is no directory")
+            self._check_empty(other)
+            self._detach(other)
+        if found.owner is not None or self._would_hold_chunks(target, new_name):
+            self._move_entries(found, target, new_name)
+        else:
+            self._move_directory(found, target, new_name)
+
+    def _would_hold_chunks(self, target: Directory, name: str) -> bool:
+        place = self._tree.array_of(target)
+        return place is not None and place[0].prefix_of((*place[1], name)) is not None
+
+    def _move_directory(self, found: Directory, target: Directory, new_name: str) -> None:
+        """A directory that is no chunk directory: arrays below it get new names, nothing else is touched."""
+        parent = found.parent
+        if parent is None:
+            raise RefusedError(errno.EBUSY, "the root cannot be moved")
+        self._stay(parent)
+        parent.children.pop(found.name, None)
+        parent.count_natives(-found.natives) if found.natives else None
+        target = self._tree.materialise(target)
+        found.parent, found.name = target, new_name
+        target.children[new_name] = found
+        target.count_natives(found.natives) if found.natives else None
+        self._rename_below(found)
+        self._touch(parent)
+        self._touch(target)
+
+    def _rename_below(self, directory: Directory) -> None:
+        """Give the arrays at and below a directory the names that fit where it is now."""
+        zarr = self._tree.documents.zarr(directory)
+        if zarr is not None:
+            self._rename_array(directory, zarr)
+        for document in directory.hidden:
+            reserved = plain.HIDDEN + "/".join((*directory.path(), document))
+            if reserved not in self._container:
+                self._container.define(reserved, plain.spec_of(0), {})
+        if directory.marker is not None:
+            self._container.rename(directory.marker, marker_name(directory))
+        for child in list(directory.children.values()):
+            if isinstance(child, Directory):
+                self._rename_below(child)
+                continue
+            for binding in child.bindings:
+                array = self._tree.files.backing(binding)
+                name = self._tree.files.array_name(binding)
+                if array is not None and array.name != name:
+                    self._container.rename(array, name)
+
+    def _rename_array(self, directory: Directory, zarr: ZarrArray) -> None:
+        native = directory.array_name is not None
+        counted = native and directory.array_name in self._tree.counted
+        old = directory.array_name
+        directory.array_name = None
+        name = self._tree.documents.array_name(directory) if native else documents.opaque_name(directory)
+        if counted and old is not None:
+            self._tree.counted.discard(old)
+            self._tree.counted.add(name)
+        directory.array_name = name if native else None
+        if zarr.array.name in self._container:
+            self._container.rename(zarr.array, name)
+        else:
+            zarr.array.name = name
+
+    def _move_entries(self, found: Directory, target: Directory, new_name: str) -> None:
+        """A chunk directory moves: what is in it changes its meaning, so each entry moves by itself."""
+        made = self.mkdir(target, new_name)
+        names = [name for name, _, _ in OpenDirectory(self._tree, found).entries(0)]
+        for name in names:
+            self.rename(found, name, made, name, no_replace=True)
+        self._detach(self._tree.materialise(found))
+        if found.parent is not None:
+            self._stay(found.parent)
+
+    # --- arrays that come and go ----------------------------------------------------------------------------------------
+
+    def adopt(self, directory: Directory, zarr: ZarrArray, components: Components) -> None:
+        """Plain files below an array's directory that are chunks by name and length become chunks."""
+        for name, child in list(directory.children.items()):
+            path = (*components, name)
+            if isinstance(child, Directory):
+                if child.owner is None and child.zarr is None and zarr.prefix_of(path) is not None:
+                    child.owner, child.components = zarr, path
+                    zarr.directories[path] = child
+                    self.adopt(child, zarr, path)
+                continue
+            coord = zarr.coord_of(path)
+            if coord is None or child.writers:
+                continue
+            self._own(child)
+            self._tree.files.judge(child, final=True)
+
+    def release_chunks(self, zarr: ZarrArray) -> None:
+        """All chunk files of an array become plain files, before it is dropped."""
+        inner = (0,) * len(zarr.inner)
+        for stored in zarr.listed_coords(()).tolist():
+            coord = (*stored, *inner)
+            if not zarr.has(coord):
+                continue
+            file = self._tree.file(zarr.files.get(coord) or (zarr, coord))
+            try:
+                self._own(file)
+            except FormatError as error:
+                self._tree.warn(f"{zarr.array.name!r}: chunk {coord} is lost, its array was redefined: {error}")
+                continue
+            for binding in file.bindings:
+                binding.directory = self._tree.materialise(binding.directory)
+                self._tree.nodes[file.ino] = file
+                self._tree.files.bind_plain(file, binding)
+            file.judged = False
+        for directory in zarr.directories.values():
+            directory.owner, directory.components = None, ()
+            self._tree.nodes[directory.ino] = directory
+        zarr.directories.clear()
+        self._settle_released(zarr)
+
+    def _settle_released(self, zarr: ZarrArray) -> None:
+        """The array is no more; what its files hold is judged by what their names mean now."""
+        root = zarr.root
+        root.zarr = None
+        pending: list[Directory] = [root]
+        while pending:
+            for child in pending.pop().children.values():
+                if isinstance(child, Directory):
+                    pending.append(child)
+                elif child.draft is not None and not child.writers:
+                    self._tree.files.judge(child, final=True)
+
+    def drop_gone(self) -> None:
+        """Arrays whose document and chunks are gone are removed."""
+        for directory in list(self._tree.watched()):
+            zarr = directory.zarr
+            if zarr is not None and zarr.gone and not len(zarr.listed_coords(())):
+                self._tree.documents.drop(directory)
+
+    def write_markers(self, directories: Iterable[Directory]) -> None:
+        """Keep a marker for each directory that nothing else in the container implies, and for no other."""
+        for directory in directories:
+            needed = directory.explicit and not directory.removed and directory.parent is not None and not self._implied(directory)
+            if needed and directory.marker is None:
+                directory.marker = self._container.define(marker_name(directory), plain.spec_of(0), {})
+            elif not needed and directory.marker is not None:
+                self._container.remove(directory.marker)
+                directory.marker = None
+
+    def _implied(self, directory: Directory) -> bool:
+        if directory.children or directory.zarr is not None:
+            return True
+        owner = directory.owner
+        return owner is not None and owner.has_chunks(owner.prefix_of(directory.components) or ())
+
+    def _touch(self, directory: Directory) -> None:
+        directory.mtime_ns = self._tree.now()
+        self._tree.watch(directory)
+
+
+def marker_name(directory: Directory) -> str:
+    """The container's name of a directory that nothing else implies: it ends in "/"."""
+    return plain.FILES + "/".join(directory.path()) + "/"

@@ -1,0 +1,123 @@
+"""The nodes of the tree that exist as objects: directories, and files that are more than an untouched chunk.
+
+Untouched chunks and the directories between them are computed from the array's index (`arrays.py`); they become objects
+when they are opened, changed, or get a child.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from arrayfs.container.array import Array
+from arrayfs.container.grid import Coord
+from arrayfs.view.draft import Draft
+
+if TYPE_CHECKING:
+    from arrayfs.view.arrays import ZarrArray
+
+DIRECTORY_MODE = stat.S_IFDIR | 0o755
+FILE_MODE = stat.S_IFREG | 0o644
+
+Components = tuple[str, ...]
+
+
+class Directory:
+    """One directory.
+
+    children: what exists as objects, by name. explicit: stays when nothing implies it (made by mkdir, or emptied).
+    zarr: the Zarr array whose directory this is. owner, components: for a directory between an array's chunks, that array
+    and the path below the array's directory. array_name: the container's array here, if its name could not be shown.
+    natives: how many arrays without a client's document lie at or below (these make group documents appear).
+    """
+
+    __slots__ = (
+        "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mtime_ns", "name", "natives",
+        "owner", "parent", "removed", "zarr",
+    )  # fmt: skip
+
+    def __init__(self, ino: int, parent: Directory | None, name: str, mtime_ns: int) -> None:
+        self.ino = ino
+        self.parent = parent
+        self.name = name
+        self.mtime_ns = mtime_ns
+        self.children: dict[str, Directory | File] = {}
+        self.explicit = False
+        self.zarr: ZarrArray | None = None
+        self.loaded = False
+        self.owner: ZarrArray | None = None
+        self.components: Components = ()
+        self.array_name: str | None = None
+        self.marker: Array | None = None
+        self.hidden: set[str] = set()
+        self.natives = 0
+        self.removed = False
+
+    def path(self) -> Components:
+        """The names from the root down to this directory."""
+        names: list[str] = []
+        node = self
+        while node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        return tuple(reversed(names))
+
+    def ancestors(self) -> Iterator[Directory]:
+        """This directory and those above it, up to the root."""
+        node: Directory | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def count_natives(self, step: int) -> None:
+        """An array without a client's document came (1) or went (-1) here."""
+        for directory in self.ancestors():
+            directory.natives += step
+
+
+class Binding:
+    """One name of a file, and where its content is kept under that name.
+
+    A chunk: zarr and coord are set. A plain file or document: array, once it was written to the pool; array_name: the
+    container's array that was not looked at yet.
+    """
+
+    __slots__ = ("array", "array_name", "coord", "directory", "name", "zarr")
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        self.directory = directory
+        self.name = name
+        self.array: Array | None = None
+        self.array_name: str | None = None
+        self.zarr: ZarrArray | None = None
+        self.coord: Coord = ()
+
+
+class File:
+    """One inode that is a file: all its handles show one content.
+
+    draft: what was written since the content was last put where its bindings keep it. judged: the draft was flushed and is
+    what a commit takes. kept: the whole content, held while the file is open and for a file without a name.
+    synthetic: a document that is made from the container and that no client wrote. opens, writers: open handles.
+    checked: a stored document was compared with what the container says now.
+    """
+
+    __slots__ = ("bindings", "checked", "draft", "ino", "judged", "kept", "mode", "mtime_ns", "opens", "size", "synthetic", "writers")
+
+    def __init__(self, ino: int, mtime_ns: int, mode: int = FILE_MODE) -> None:
+        self.ino = ino
+        self.mtime_ns = mtime_ns
+        self.mode = mode
+        self.bindings: list[Binding] = []
+        self.draft: Draft | None = None
+        self.judged = False
+        self.kept: bytes | memoryview | None = None
+        self.size = 0
+        self.synthetic = False
+        self.checked = False
+        self.opens = 0
+        self.writers = 0
+
+
+Node = Directory | File

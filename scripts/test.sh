@@ -1,0 +1,6 @@
+#!/bin/sh
+# Runs all tests; arguments go to pytest. Works from a fresh clone: `sh scripts/test.sh`, `sh scripts/test.sh -k store`.
+set -eu
+cd "$(dirname "$0")/.."
+sh scripts/setup.sh
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,137 @@
+"""Both runtimes serve a real mount; a request that waits holds up no other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from arrayfs.fuse.runtime import MAX_PARKED
+from tests.t4_fuse.conftest import Server
+
+CONTENT = bytes(range(256)) * 16
+
+Start = Callable[..., Server]
+both = pytest.mark.parametrize("runtime", ["inline", "trio"])
+
+
+@both
+def test_requests_are_answered_until_the_unmount(runtime: str, start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", runtime)
+    assert [(mountpoint / "plain").read_bytes() for _ in range(200)] == [CONTENT] * 200
+    assert not (mountpoint / "absent").exists()
+    server.unmount()
+    server.wait_for("returned")
+
+
+@both
+def test_a_parked_request_does_not_hold_up_the_others(runtime: str, start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", runtime)
+    with ThreadPoolExecutor(1) as pool:
+        parked = pool.submit((mountpoint / "gate").read_bytes)
+        server.wait_for("parked")
+        for _ in range(50):
+            assert (mountpoint / "plain").read_bytes() == CONTENT
+        assert not parked.done()
+        server.tell("go")
+        assert parked.result() == CONTENT
+    assert (mountpoint / "plain").read_bytes() == CONTENT
+
+
+@both
+def test_requests_are_served_while_others_come_and_go_from_the_parking_place(
+    runtime: str, start: Start, mountpoint: Path
+) -> None:
+    server = start("serve_runtime.py", runtime)
+    server.tell("go")
+    with ThreadPoolExecutor(4) as pool:
+        names = ["gate", "plain", "full", "plain"] * 100
+
+        def read(name: str) -> bytes | int | None:
+            try:
+                return (mountpoint / name).read_bytes()
+            except OSError as error:
+                return error.errno
+
+        answers = list(pool.map(read, names))
+    assert answers == [errno.ENOSPC if name == "full" else CONTENT for name in names]
+    server.unmount()
+    server.wait_for("returned")
+
+
+@both
+def test_more_requests_than_parking_places_wait_in_the_kernel(runtime: str, start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", runtime)
+    count = MAX_PARKED + 9
+    with ThreadPoolExecutor(count) as pool:
+        waiting = [pool.submit((mountpoint / "gate").read_bytes) for _ in range(count)]
+        for _ in range(MAX_PARKED):
+            server.wait_for("parked")
+        server.tell("go")
+        assert [each.result() for each in waiting] == [CONTENT] * count
+    assert (mountpoint / "plain").read_bytes() == CONTENT
+
+
+@both
+def test_what_parked_work_raises_is_raised_in_the_handler(runtime: str, start: Start, mountpoint: Path) -> None:
+    start("serve_runtime.py", runtime)
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space left"):
+            (mountpoint / "full").read_bytes()
+    assert (mountpoint / "plain").read_bytes() == CONTENT
+
+
+@both
+def test_the_end_waits_for_parked_requests(runtime: str, start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", runtime)
+    reader = threading.Thread(target=_try_to_open, args=(mountpoint / "gate",))
+    reader.start()
+    server.wait_for("parked")
+    os.kill(server.process.pid, signal.SIGTERM)
+    server.wait_for("terminated")
+    server.tell("go")
+    server.wait_for("returned")
+    reader.join()
+    assert server.heard[-2:] == ["passed", "returned"]
+
+
+@both
+def test_a_signal_ends_an_idle_session(runtime: str, start: Start) -> None:
+    server = start("serve_runtime.py", runtime)
+    os.kill(server.process.pid, signal.SIGTERM)
+    server.wait_for("returned")
+
+
+@both
+def test_a_session_terminated_before_it_began_ends_at_once(
+    runtime: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERMINATE_FIRST", "1")
+    start("serve_runtime.py", runtime).wait_for("returned")
+
+
+def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", "inline")
+    with ThreadPoolExecutor(1) as pool:
+        parked = pool.submit(_try_to_open, mountpoint / "gate")
+        server.wait_for("parked")
+        bug = threading.Thread(target=_try_to_open, args=(mountpoint / "bug",))
+        bug.start()
+        server.tell("go")
+        assert server.wait_for("raised") == "raised a handler's bug"
+        bug.join()
+        parked.result()
+    assert "passed" in server.heard
+
+
+def _try_to_open(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        assert error.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
