@@ -66,7 +66,9 @@ class Array:
         "_attributes", "_index", "changes", "cut", "grid", "meta_changed", "name", "origin", "span", "spec",
     )  # fmt: skip
 
-    def __init__(self, name: str, spec: ArraySpec, span: Span = (), attributes: dict[str, AttributeValue] | None = None) -> None:
+    def __init__(
+        self, name: str, spec: ArraySpec, span: Span = (), attributes: dict[str, AttributeValue] | None = None
+    ) -> None:
         self.name = name
         self.spec = spec
         self.grid = Grid(spec.shape, spec.chunk_shape)
@@ -82,7 +84,9 @@ class Array:
     def committed(name: str, span: Span) -> Array:
         """An array as the layers have it."""
         meta = span[-1].meta
-        return Array(name, ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value), span)
+        return Array(
+            name, ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value), span
+        )
 
     @property
     def index(self) -> ChunkIndex:
@@ -123,15 +127,19 @@ class Array:
         return self.index.find(coord)
 
     def has(self, coord: Coord) -> bool:
-        """Whether there is such a chunk."""
-        return self.find(coord) is not None
+        """Whether there is such a chunk, be it a damaged one."""
+        change = self.changes.get(coord)
+        return self.index.place(coord) is not None if change is None else change.content is not None
 
     def stored_size(self, coord: Coord) -> int | None:
         """Bytes of the stored chunk, None if there is none."""
-        found = self.find(coord)
-        if found is None:
+        change = self.changes.get(coord)
+        if change is None:
+            place = self.index.place(coord)
+            return None if place is None else self.index.size(place)
+        if change.content is None:
             return None
-        return found.size if isinstance(found, PackedRef | ChunkRef) else len(found)
+        return change.content.size if isinstance(change.content, PackedRef) else len(change.content)
 
     def read(self, coord: Coord, cache: BlockCache) -> bytes | memoryview | None:
         """The stored bytes of a chunk, None if there is none.
@@ -173,7 +181,7 @@ class Array:
     def put(self, coord: Coord, change: Change) -> Change | None:
         """Set what the pool says of a chunk; returns what it said before."""
         old = self.changes.pop(coord, None)
-        if change.content is not None or self.index.find(coord) is not None:
+        if change.content is not None or self.index.place(coord) is not None:
             self.changes[coord] = change
         return old
 
@@ -192,7 +200,10 @@ class Array:
         if old != new:
             edges = self._edge_chunks(new)
             shadows = self._shadows(new)
-            recuts = [(c, recut(spec.dtype, spec.fill_value, self._must_read(c, cache), old.extent(c), new.extent(c))) for c in edges]
+            recuts = [
+                (c, recut(spec.dtype, spec.fill_value, self._must_read(c, cache), old.extent(c), new.extent(c)))
+                for c in edges
+            ]
             self._cut_to(new)
             self.cut.update(shadows)
             yield from ((c, Change(data, mtime_ns)) for c, data in recuts)
@@ -210,7 +221,8 @@ class Array:
 
     def _shadows(self, new: Grid) -> set[Coord]:
         """Coordinates that the layers have an entry for and that are no chunks (holes, cut off before), where the new
-        grid has them with another extent: the crate needs new holes there."""
+        grid has them with another extent: the crate needs new holes there.
+        """
         shadows: set[Coord] = set()
         for entry in self.span:
             shadows.update(tuple(c) for c in _moved(entry.meta.chunks.coords, self.grid, new).tolist())
@@ -222,7 +234,7 @@ class Array:
         if len(smaller) != len(index):
             gone = np.setdiff1d(np.arange(len(index)), _places_kept(index, new), assume_unique=True)
             self.cut.update(tuple(c) for c in index.grid.coords(index.keys[gone]).tolist())
-        self.cut.update(c for c in self.changes if c not in new and index.find(c) is not None)
+        self.cut.update(c for c in self.changes if c not in new and index.place(c) is not None)
         self.changes = {c: change for c, change in self.changes.items() if c in new}
         self.grid, self._index = new, smaller
 

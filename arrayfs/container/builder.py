@@ -16,11 +16,16 @@ from arrayfs.container.array import Array, PackedRef
 from arrayfs.container.dictionary import AttributeDictionary
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import SpanEntry
+from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
+from arrayfs.errors import FormatError
 from arrayfs.format.chunkdata import join_elements, stored_size
 from arrayfs.format.dtypes import fill_array
 from arrayfs.format.model import ArrayMeta, ChunkTable
+
+# A block id that no part reaches: a chunk that lies there reads as an error, here and in the crate.
+NO_BLOCK = (1 << 32) - 1
 
 
 class LayerBuilder:
@@ -131,10 +136,17 @@ class LayerBuilder:
         layer, chunks = entry.layer, entry.meta.chunks
         block_rows = layer.block_rows(chunks.block_ids[rows])
         used, inverse = np.unique(block_rows, return_inverse=True)
-        copies = [
-            self._part.copy_block(layer.codec(row), layer.read_stored(row), layer.block_size(row)) for row in used.tolist()
-        ]
+        copies = [self._copy_block(layer, row) for row in used.tolist()]
         return ChunkTable(coords, np.array(copies, np.uint32)[inverse], chunks.offsets[rows], chunks.sizes[rows])
+
+    def _copy_block(self, layer: Layer, row: int) -> int:
+        """The number of the copy. Damage stays damage: what cannot be read is not there under the new name either."""
+        if row < 0:
+            return NO_BLOCK
+        try:
+            return self._part.copy_block(layer.codec(row), layer.read_stored(row), layer.block_size(row))
+        except FormatError:
+            return NO_BLOCK
 
 
 def _fill_chunk(array: Array, extent: tuple[int, ...]) -> bytes:

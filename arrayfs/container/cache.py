@@ -1,6 +1,6 @@
 """Decompressed blocks, bounded in bytes; the least recently used go first.
 
-Safe to use from several threads: the lock protects the table and its byte count and is never held while a block is read.
+Safe to use from several threads: the lock protects the table and its byte count and is not held while a block is read.
 """
 
 from __future__ import annotations

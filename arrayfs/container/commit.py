@@ -2,7 +2,7 @@
 
 The order, and what is left if the process or the power ends after a step:
 
-1. Everything raw is packed into the part; holes and copied blocks are appended.      a part without a footer: dead bytes
+1. Everything raw is packed into the part; holes and copied blocks are appended.      a part without footer: dead bytes
 2. Extension block, footer and trailer are appended.                                  a whole layer without a name
 3. Under the lock: the newest layer must still be the one this commit was built on.   as before
 4. `{stem}.stats` is removed, durably: it would be wrong from the next step on.       as before, without statistics
@@ -15,6 +15,7 @@ from __future__ import annotations
 import getpass
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,8 +55,10 @@ class SealedPart:
     footer_start: int
 
 
-def seal(part: LayerPart, builder: LayerBuilder, identity: Extension, footer_version: int, hint: str, number: int) -> SealedPart:
-    """Append extension block, footer and trailer (step 2). identity: ids, version, time and message of the new layer."""
+def seal(
+    part: LayerPart, builder: LayerBuilder, identity: Extension, footer_version: int, hint: str, number: int
+) -> SealedPart:
+    """Append extension block, footer and trailer (step 2). identity: ids, version, time, message."""
     codec_count = len(part)
     ext = replace(
         identity,
@@ -78,14 +81,12 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
 
 
 def publish(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> Layer:
-    """Steps 3 to 5: give the sealed part its place as sidecar `number`. Raises ConflictError if there is one already."""
+    """Steps 3 to 5: give the sealed part its place as sidecar `number`. Raises ConflictError if it is taken."""
     taken = [name for name in store.list() if (names.parse_sidecar(name) or 0) >= number]
     if taken:
         raise ConflictError(f"{taken[0]} was committed by another writer since this container was opened")
-    try:
+    with suppress(MissingObjectError):  # no statistics are always right
         store.delete(names.stats)
-    except MissingObjectError:
-        pass  # no statistics is always right
     sealed.part.part.publish(names.sidecar(number))
     blob = store.open(names.sidecar(number))
     sealed.part.retire()

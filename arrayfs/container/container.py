@@ -1,7 +1,7 @@
 """A container: open, read, change, commit, close. Ties stack, pool and store together.
 
-`lock` protects everything that changes here (stack, pool, arrays); what reads or writes takes it. Stores and codecs know
-nothing of it.
+`lock` protects everything that changes here (stack, pool, arrays); what reads or writes takes it. Stores and
+codecs know nothing of it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ class Container:
     """
 
     def __init__(
-        self, store: Store, names: ContainerNames, stack: LayerStack, options: ContainerOptions, writer_lock: Lock | None
+        self,
+        store: Store,
+        names: ContainerNames,
+        stack: LayerStack,
+        options: ContainerOptions,
+        writer_lock: Lock | None,
     ) -> None:
         self.store, self.names, self.stack = store, names, stack
         self.options = options
@@ -197,7 +202,9 @@ class Container:
             layer = publish(self.store, self.names, sealed, self.stack.newest.number + 1)
             self._adopt(layer, changed)
             chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
-            return CommitReport(layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks)
+            return CommitReport(
+                layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks
+            )
 
     def _tombstones(self) -> Iterator[str]:
         return (name for name in self._gone if name in self.stack.spans and name not in self._arrays)

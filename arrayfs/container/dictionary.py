@@ -1,7 +1,7 @@
 """A layer's attribute dictionaries in the making: keys and values by number, each once.
 
-So that the crate's readers before 0.14 come out right, a layer's dictionaries begin with those of the layer below, in the
-same order, as long as these are small (format chapter 7, rule 2).
+So that the crate's readers before 0.14 come out right, a layer's dictionaries begin with those of the layer below, in
+the same order, as long as these are small (format chapter 7, rule 2).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class AttributeDictionary:
         """The (key, value) numbers of these attributes, sorted by key number; the narrowest width that holds them."""
         pairs = sorted((self._key(key), self._value(value)) for key, value in attributes.items())
         widest = max((max(pair) for pair in pairs), default=0)
-        return np.array(pairs, np.uint16 if widest < 1 << 16 else np.uint32).reshape(-1, 2)
+        width: type[np.unsignedinteger] = np.uint16 if widest < 1 << 16 else np.uint32
+        return np.array(pairs, width).reshape(-1, 2)
 
     def _key(self, key: str) -> int:
         number = self._keys.setdefault(key, len(self.keys))

@@ -37,7 +37,9 @@ class Grid:
         if any(length and not chunk for length, chunk in zip(self.shape, self.chunk_shape, strict=True)):
             raise FormatError(f"chunk shape {self.chunk_shape} has a zero where the shape {self.shape} has none")
         # an empty axis may have chunk extent 0 (format chapter 6): no chunks there, and nothing to divide by
-        counts = tuple(-(-length // chunk) if length else 0 for length, chunk in zip(self.shape, self.chunk_shape, strict=True))
+        counts = tuple(
+            -(-length // chunk) if length else 0 for length, chunk in zip(self.shape, self.chunk_shape, strict=True)
+        )
         strides, step = [], 1
         for count in reversed(counts):
             strides.append(step)

@@ -1,4 +1,4 @@
-"""Where each committed chunk of one array lies: big sorted columns that never change, and a small dict of newer entries.
+"""Where each committed chunk of one array lies: big sorted columns that never change.
 
 Finding a chunk costs a bisection, whatever the number of chunks or layers; an index never changes, so a reader may keep
 one while others are made from it.
@@ -58,7 +58,7 @@ class ChunkIndex:
         self.grid = grid
         self.span = span
         self.keys, self.entries, self.rows = keys, entries, rows
-        self._key_view, self._entry_view, self._row_view = memoryview(keys), memoryview(entries), memoryview(rows)
+        self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -87,8 +87,14 @@ class ChunkIndex:
         block_row = entry.layer.block_row(block_id)
         if block_row < 0:
             coord = self.grid.coord(self._key_view[place])
-            raise FormatError(f"{entry.layer.name}: array {entry.meta.name!r}: chunk {coord} lies in block {block_id}, which is not there")
+            raise FormatError(
+                f"{entry.layer.name}: array {entry.meta.name!r}: chunk {coord}: in block {block_id}, which is not there"
+            )
         return ChunkRef(entry.layer, block_row, int(chunks.offsets[row]), int(chunks.sizes[row]))
+
+    def size(self, place: int) -> int:
+        """Bytes of the stored chunk at `place`, as its entry says; known even where its block is not there."""
+        return int(self.span[self._entry_view[place]].meta.chunks.sizes[self._row_view[place]])
 
     def mtime_ns(self, place: int) -> int:
         """When the chunk at `place` was written: what its layer says of it, else the layer's time."""
@@ -136,7 +142,9 @@ class ChunkIndex:
             block_rows = layer.block_rows(chunks.block_ids[rows[mask]])
             known = np.maximum(block_rows, 0)
             if len(blocks):
-                share = chunks.sizes[rows[mask]] * (blocks.compressed_sizes[known] / np.maximum(blocks.uncompressed_sizes[known], 1))
+                share = chunks.sizes[rows[mask]] * (
+                    blocks.compressed_sizes[known] / np.maximum(blocks.uncompressed_sizes[known], 1)
+                )
                 out[mask] = np.where(block_rows >= 0, np.minimum(share, 2.0**62), 0).astype(np.int64)
         return out
 
@@ -148,7 +156,6 @@ class ChunkIndex:
         inside = _inside(coords, grid.counts)
         keys = grid.keys(coords[inside])
         return ChunkIndex(grid, self.span, keys, self.entries[inside], self.rows[inside])
-
 
     def push(self, span: Sequence[SpanEntry]) -> ChunkIndex:
         """The index with one more entry on top of its span, of the same rank and chunk shape. Cost: one merge."""
@@ -187,7 +194,9 @@ def build_index(span: Sequence[SpanEntry]) -> ChunkIndex:
     if not keys:
         none = np.zeros(0, np.uint32)
         return ChunkIndex(grid, span, np.zeros(0, np.uint64), none, none)
-    return _sorted_index(grid, span, np.concatenate(keys), np.concatenate(entries), np.concatenate(rows), np.concatenate(holes))
+    return _sorted_index(
+        grid, span, np.concatenate(keys), np.concatenate(entries), np.concatenate(rows), np.concatenate(holes)
+    )
 
 
 def _sorted_index(
@@ -206,9 +215,14 @@ def is_hole(layer: Layer, chunks: ChunkTable) -> NDArray[np.bool_]:
     ext = layer.extension
     if ext is None or not len(ext.holes):
         return np.zeros(len(chunks), np.bool_)
-    holes = ext.holes[:, 0].astype(np.uint64) << np.uint64(32) | ext.holes[:, 1].astype(np.uint64)
-    places = chunks.block_ids.astype(np.uint64) << np.uint64(32) | chunks.offsets.astype(np.uint64)
-    return np.isin(places, holes)
+    holes = ext.holes[np.lexsort((ext.holes[:, 1], ext.holes[:, 0]))]
+    known, asked = _address(holes[:, 0], holes[:, 1]), _address(chunks.block_ids, chunks.offsets)
+    nearest = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    return (known[nearest] == asked) & (holes[nearest, 2] == chunks.sizes)
+
+
+def _address(block_ids: Places, offsets: Places) -> Keys:
+    return block_ids.astype(np.uint64) << np.uint64(32) | offsets.astype(np.uint64)
 
 
 def _inside(coords: NDArray[np.uint32], counts: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
 from arrayfs.errors import ChecksumError, FormatError
-from arrayfs.format import codecs, extension
-from arrayfs.format.extension_model import Extension
 from arrayfs.format.checksums import crc32c
+from arrayfs.format.codecs import decompress
+from arrayfs.format.extension import EXTENSION_CODEC, decode_extension
+from arrayfs.format.extension_model import Extension
 from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer
 from arrayfs.format.model import Footer
 from arrayfs.store.protocol import Blob
 
 # One read of this size gets the extension block and the footer of any small layer together.
 TAIL_SIZE = 64 * 1024
-# A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks that
-# begin below 4 GiB, so no honest block is larger than two of them.
+# A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks
+# that begin below 4 GiB, so no honest block is larger than two of them.
 MAX_BLOCK_SIZE = 2 << 32
 
 _serials = itertools.count(1)
@@ -57,10 +58,10 @@ class Layer:
         self.id = layer_id
         self.footer_start = footer_start
         blocks = footer.blocks
-        self._offsets = memoryview(blocks.file_offsets)
-        self._stored_sizes = memoryview(blocks.compressed_sizes)
-        self._sizes = memoryview(blocks.uncompressed_sizes)
-        self._codecs = memoryview(blocks.codecs)
+        self._offsets = blocks.file_offsets.data
+        self._stored_sizes = blocks.compressed_sizes.data
+        self._sizes = blocks.uncompressed_sizes.data
+        self._codecs = blocks.codecs.data
         self._crcs = _block_checksums(footer, ext)
 
     @property
@@ -111,7 +112,7 @@ class Layer:
 
     def unpack_block(self, row: int) -> bytes | memoryview:
         """A block read from the file, checked and unpacked."""
-        return self._checked(row, lambda: codecs.decompress(self.codec(row), self._stored_block(row), self._sizes[row]))
+        return self._checked(row, lambda: decompress(self.codec(row), self._stored_block(row), self._sizes[row]))
 
     def read_stored(self, row: int) -> bytes:
         """A block's bytes as they stand in the file, checksum verified."""
@@ -132,7 +133,9 @@ class Layer:
         if start + stored > self.footer_start:
             raise FormatError(f"bytes {start} to {start + stored} are outside the data region of {self.footer_start}")
         if self._sizes[row] > MAX_BLOCK_SIZE:
-            raise FormatError(f"claims {self._sizes[row]} bytes unpacked, more than the {MAX_BLOCK_SIZE} a block can have")
+            raise FormatError(
+                f"claims {self._sizes[row]} bytes unpacked, more than the {MAX_BLOCK_SIZE} a block can have"
+            )
         data = self.blob.read(start, stored)
         if self._crcs is not None and crc32c(data) != self._crcs[row]:
             raise ChecksumError(f"checksum is {crc32c(data):08x}, {self._crcs[row]:08x} was written")
@@ -180,8 +183,10 @@ def _open_layer(number: int, blob: Blob) -> Layer:
         start = int(footer.blocks.file_offsets[row])
         size = int(footer.blocks.compressed_sizes[row])
         if start + size != place.start:
-            raise FormatError(f"extension block at bytes {start} to {start + size} does not end at the footer ({place.start})")
-        ext = extension.decode_extension(_range(blob, tail, tail_start, start, size))
+            raise FormatError(
+                f"extension block at bytes {start} to {start + size} does not end at the footer ({place.start})"
+            )
+        ext = decode_extension(_range(blob, tail, tail_start, start, size))
         if ext.footer_crc != crc32c(footer_bytes):
             raise ChecksumError(f"footer: checksum is {crc32c(footer_bytes):08x}, {ext.footer_crc:08x} was written")
     layer_id = ext.layer_id if ext is not None else hashlib.sha256(footer_bytes).digest()[:16]
@@ -191,7 +196,7 @@ def _open_layer(number: int, blob: Blob) -> Layer:
 def extension_row(footer: Footer) -> int | None:
     """The place of our extension block in the block table, if the layer has one."""
     for index, name in enumerate(footer.blocks.codec_names):
-        if name == extension.EXTENSION_CODEC:
+        if name == EXTENSION_CODEC:
             rows = np.flatnonzero(footer.blocks.codecs == index)
             return int(rows[-1]) if len(rows) else None
     return None
@@ -206,4 +211,4 @@ def _range(blob: Blob, tail: bytes, tail_start: int, start: int, size: int) -> b
 def _block_checksums(footer: Footer, ext: Extension | None) -> memoryview | None:
     if ext is None or len(ext.block_crcs) != len(footer.blocks):
         return None
-    return memoryview(ext.block_crcs)
+    return ext.block_crcs.data

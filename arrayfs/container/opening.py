@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +23,6 @@ from arrayfs.format.footer import encode_footer, encode_trailer
 from arrayfs.format.model import BlockTable, Footer
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
 from arrayfs.store.protocol import Lock, Store
-import time
 
 NEW_FOOTER_VERSION = 5
 # How often the files are listed again when they changed while they were opened.
@@ -42,6 +43,7 @@ def open_stack(store: Store, names: ContainerNames) -> LayerStack:
 
 
 def sidecars(store: Store, names: ContainerNames) -> list[tuple[int, str]]:
+    """Numbers and names of all sidecars, in order."""
     numbered = ((names.parse_sidecar(name), name) for name in store.list())
     return sorted((number, name) for number, name in numbered if number is not None)
 
@@ -61,10 +63,10 @@ def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str
 
 def check_chain(layers: list[Layer]) -> None:
     """Raise FormatError, naming the file, where a layer was not made on top of the one below it."""
-    for below, layer in zip(layers, layers[1:], strict=False):
-        if layer.footer.version != layers[0].footer.version:
+    for below, layer in pairwise(layers):
+        if layer.footer.version != below.footer.version:
             raise FormatError(
-                f"{layer.name}: footer version {layer.footer.version}, but {layers[0].name} has {layers[0].footer.version}"
+                f"{layer.name}: footer version {layer.footer.version}, but {below.name} has {below.footer.version}"
             )
         if layer.extension is not None and layer.extension.parent_id != below.id:
             raise FormatError(
@@ -96,7 +98,9 @@ def create(store: Store, names: ContainerNames) -> None:
         raise FormatError(f"{names.base} would be sidecar {other[1]} of {other[0]}.af: choose another name")
     left = [name for name in store.list() if names.parse_sidecar(name) is not None]
     if left:
-        raise FormatError(f"{left[0]} is there already and would belong to {names.base}: move it away or choose another name")
+        raise FormatError(
+            f"{left[0]} is there already and would belong to {names.base}: move it away or choose another name"
+        )
     layer_id = secrets.token_bytes(16)
     ext = Extension(
         layer_id=layer_id,
@@ -110,7 +114,9 @@ def create(store: Store, names: ContainerNames) -> None:
     wide, one = np.array([size], np.uint64), np.zeros(1, np.uint32)
     blocks = BlockTable(one, np.zeros(1, np.uint64), wide, wide, one, (EXTENSION_CODEC,))
     footer = encode_footer(Footer(NEW_FOOTER_VERSION, blocks, ()))
-    ext = Extension(**{**{f: getattr(ext, f) for f in ext.__slots__}, "footer_crc": crc32c(footer), "footer_size": len(footer)})
+    ext = Extension(
+        **{**{f: getattr(ext, f) for f in ext.__slots__}, "footer_crc": crc32c(footer), "footer_size": len(footer)}
+    )
     store.put(names.base, b"".join((encode_extension(ext), footer, encode_trailer(len(footer)))), replace=False)
 
 
@@ -122,7 +128,9 @@ def lock_for_writing(store: Store, names: ContainerNames) -> Lock:
     try:
         lock.try_lock()
     except LockedError:
-        raise LockedError(f"{names.base} is open for writing elsewhere; close that first, or open it for reading") from None
+        raise LockedError(
+            f"{names.base} is open for writing elsewhere; close that first, or open it for reading"
+        ) from None
     return lock
 
 

@@ -10,13 +10,13 @@ import itertools
 import secrets
 from array import array
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from arrayfs.container.cache import BlockCache
-from arrayfs.format import codecs
 from arrayfs.format.checksums import crc32c
+from arrayfs.format.codecs import compress, decompress
 from arrayfs.format.model import BlockTable
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store.protocol import Part, Store
@@ -64,13 +64,13 @@ class LayerPart:
     def add_block(self, codec: str | None, chunks: Sequence[bytes | memoryview]) -> int:
         """Append one block that holds these chunks one after another; returns its row."""
         raw = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
-        return self._append(codec, codecs.compress(codec, raw), len(raw))
+        return self._append(codec, compress(codec, raw), len(raw))
 
     def add_blocks(self, codec: str | None, blocks: Sequence[Sequence[bytes | memoryview]]) -> range:
         """Append several blocks, compressed side by side by worker threads; returns their rows."""
         first = len(self)
         raws = [b"".join(chunks) for chunks in blocks]
-        for raw, stored in zip(raws, self._workers.map(lambda data: codecs.compress(codec, data), raws), strict=True):
+        for raw, stored in zip(raws, self._workers.map(lambda data: compress(codec, data), raws), strict=True):
             self._append(codec, stored, len(raw))
         return range(first, len(self))
 
@@ -78,7 +78,7 @@ class LayerPart:
         """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked."""
         return self._append(codec, stored, size)
 
-    def _append(self, codec: str | None, stored: bytes, size: int) -> int:
+    def _append(self, codec: str | None, stored: bytes | memoryview, size: int) -> int:
         offset = self.part.append(stored)
         if codec not in self._codec_names:
             self._codec_names.append(codec)
@@ -95,7 +95,7 @@ class LayerPart:
 
     def _unpack(self, row: int) -> bytes | memoryview:
         stored = self.part.read(self._file_offsets[row], self._stored_sizes[row])
-        return codecs.decompress(self.codec(row), stored, self._sizes[row])
+        return decompress(self.codec(row), stored, self._sizes[row])
 
     def block_size(self, row: int) -> int:
         """Bytes of a block unpacked."""
@@ -113,9 +113,12 @@ class LayerPart:
         """The name of a block's codec; None: not compressed."""
         return self._codec_names[self._codecs[row]]
 
-    def block_table(self, extension_codec: str, extension_size: int) -> tuple[BlockTable, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
+    def block_table(
+        self, extension_codec: str, extension_size: int
+    ) -> tuple[BlockTable, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
         """The footer's block table, with the extension block as its last entry at the part's present end, and the
-        checksums of all blocks (0 for the extension block, which carries its own)."""
+        checksums of all blocks (0 for the extension block, which carries its own).
+        """
         count = len(self)
         names = (*self._codec_names, extension_codec)
         table = BlockTable(

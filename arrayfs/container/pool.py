@@ -86,7 +86,9 @@ class Pool:
     def put(self, array: Array, coord: Coord, content: bytes | memoryview | None, mtime_ns: int) -> None:
         """Set a chunk's stored bytes, or remove it (None). Raises LimitError at 4 GiB, OSError if packing fails."""
         if content is not None and len(content) >= CHUNK_LIMIT:
-            raise LimitError(f"array {array.name!r}: chunk {coord} has {len(content)} bytes, {CHUNK_LIMIT - 1} is the limit")
+            raise LimitError(
+                f"array {array.name!r}: chunk {coord} has {len(content)} bytes, {CHUNK_LIMIT - 1} is the limit"
+            )
         self._set(array, coord, Change(content, mtime_ns))
         if self.raw_size > self.options.dirty_limit:
             self.pack(self.raw_size - self.options.dirty_limit // 2)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.grid import Grid
@@ -39,7 +41,11 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.file}: {self.place}: {self.text}" if self.place else f"{self.severity}: {self.file}: {self.text}"
+        return (
+            f"{self.severity}: {self.file}: {self.place}: {self.text}"
+            if self.place
+            else f"{self.severity}: {self.file}: {self.text}"
+        )
 
 
 def verify(url: str) -> Iterator[Finding]:
@@ -71,7 +77,7 @@ def _without(name: str, error: Exception) -> str:
 
 
 def _verify_chain(layers: list[Layer]) -> Iterator[Finding]:
-    for below, layer in zip(layers, layers[1:], strict=False):
+    for below, layer in pairwise(layers):
         try:
             check_chain([below, layer])
         except FormatError as error:
@@ -94,7 +100,12 @@ def _verify_layer(layer: Layer) -> Iterator[Finding]:
         except (ArrayFSError, OSError) as error:
             # a block that no chunk points at is ignored by all readers
             severity = "error" if row in used else "warning"
-            yield Finding(severity, layer.name, f"block {ids[row]}", _without(layer.name, error).removeprefix(f"block {ids[row]}: "))
+            yield Finding(
+                severity,
+                layer.name,
+                f"block {ids[row]}",
+                _without(layer.name, error).removeprefix(f"block {ids[row]}: "),
+            )
 
 
 def _used_blocks(layer: Layer) -> set[int]:
@@ -125,7 +136,9 @@ def _verify_entries(layer: Layer, meta: ArrayMeta) -> Iterator[Finding]:
     if len(pairs):
         beyond = int(((pairs[:, 0] >= len(footer.attr_keys)) | (pairs[:, 1] >= len(footer.attr_values))).sum())
         if beyond:
-            yield Finding("warning", layer.name, place, f"{beyond} attribute pairs are out of range of this layer's dictionaries")
+            yield Finding(
+                "warning", layer.name, place, f"{beyond} attribute pairs are out of range of this layer's dictionaries"
+            )
     chunks = meta.chunks
     if not len(chunks):
         return
@@ -133,7 +146,9 @@ def _verify_entries(layer: Layer, meta: ArrayMeta) -> Iterator[Finding]:
     sizes = np.append(footer.blocks.uncompressed_sizes, np.uint64(0))[rows]
     ends = chunks.offsets.astype(np.uint64) + chunks.sizes
     for number in _first(rows < 0):
-        yield Finding("error", layer.name, _chunk(meta, number), f"lies in block {chunks.block_ids[number]}, which is not there")
+        yield Finding(
+            "error", layer.name, _chunk(meta, number), f"lies in block {chunks.block_ids[number]}, which is not there"
+        )
     for number in _first((rows >= 0) & (ends > sizes)):
         text = f"bytes {chunks.offsets[number]} to {ends[number]} of a block of {sizes[number]}"
         yield Finding("error", layer.name, _chunk(meta, number), text)
@@ -152,7 +167,8 @@ def _verify_sizes(layer: Layer, meta: ArrayMeta, grid: Grid) -> Iterator[Finding
     want = extents * (element_size(meta.dtype) or 1)
     for number in _first(inside & ~is_hole(layer, chunks) & (want != chunks.sizes)):
         extent = grid.extent(tuple(chunks.coords[number].tolist()))
-        text = f"{chunks.sizes[number]} bytes, but its extent {extent} of {meta.dtype.name} needs {stored_size(meta.dtype, extent)}"
+        needed = stored_size(meta.dtype, extent)
+        text = f"{chunks.sizes[number]} bytes, but its extent {extent} of {meta.dtype.name} needs {needed}"
         yield Finding("error", layer.name, _chunk(meta, number), text)
 
 
@@ -178,10 +194,12 @@ def _verify_array(name: str, span: Span) -> Iterator[Finding]:
             check_size(meta.dtype, extent, len(data))
             split_elements(meta.dtype, data, count)
         except (ArrayFSError, OSError) as error:
-            yield Finding("error", index.span[int(index.entries[place])].layer.name, f"array {name!r}: chunk {coord}", str(error))
+            yield Finding(
+                "error", index.span[int(index.entries[place])].layer.name, f"array {name!r}: chunk {coord}", str(error)
+            )
 
 
-def _first(mask: np.ndarray) -> list[int]:  # type: ignore[type-arg]
+def _first(mask: NDArray[np.bool_]) -> list[int]:
     return [int(number) for number in np.flatnonzero(mask)[:LISTED]]
 
 
@@ -197,6 +215,8 @@ def _verify_stats(store: Store, names: ContainerNames) -> Iterator[Finding]:
         decode_stats(blob.read(0, blob.size))
     except FormatError as error:
         # the crate from 0.12 on refuses to open a container with such a file; arrayfs does not need it
-        yield Finding("warning", names.stats, "", f"unreadable, newer releases of the crate refuse the container: {error}")
+        yield Finding(
+            "warning", names.stats, "", f"unreadable, newer releases of the crate refuse the container: {error}"
+        )
     finally:
         blob.close()

@@ -1,7 +1,7 @@
 """The bytes of one stored chunk: cut to another extent, padded, and elements of varying size taken apart.
 
-Stored chunks are in C order, little-endian, clipped to the array's shape (format chapter 6). Elements of varying size are
-u32 offsets, one more than there are elements, and then their bytes.
+Stored chunks are in C order, little-endian, clipped to the array's shape (format chapter 6). Elements of varying size
+are u32 offsets, one more than there are elements, and then their bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_size(dtype: DType, extent: Extent, size: int) -> None:
 def recut(dtype: DType, fill: FillValue | None, stored: Buffer, old: Extent, new: Extent) -> Buffer:
     """A stored chunk of extent `old` as one of extent `new`: what is cut off is dropped, what comes is fill.
 
-    Elements of varying size that come are empty. Raises FormatError if `stored` does not have the extent `old`.
+    Raises FormatError if `stored` does not have the extent `old`.
     """
     check_size(dtype, old, len(stored))
     if element_size(dtype) is None:
@@ -48,14 +48,15 @@ def recut(dtype: DType, fill: FillValue | None, stored: Buffer, old: Extent, new
         places = np.full(new, -1, np.int64)
         common = tuple(slice(min(a, b)) for a, b in zip(old, new, strict=True))
         places[common] = np.arange(math.prod(old), dtype=np.int64).reshape(old)[common]
-        return join_elements(dtype, *take_elements(offsets, payload, places.ravel()))
+        filler = fill.payload if fill is not None and fill.kind == "String" else b""
+        return join_elements(dtype, *take_elements(offsets, payload, places.ravel(), filler))
     size = element_size(dtype) or 0
     if old == new:
         return stored
     out = fill_array(dtype, fill, math.prod(new)).reshape(*new, size)
     common = tuple(slice(min(a, b)) for a, b in zip(old, new, strict=True))
     out[common] = np.frombuffer(stored, np.uint8).reshape(*old, size)[common]
-    return memoryview(out.reshape(-1)).cast("B")
+    return out.reshape(-1).data
 
 
 def _unit(dtype: DType, stored: Buffer, count: int, last: int) -> int:
@@ -101,11 +102,12 @@ def join_elements(dtype: DType, offsets: NDArray[np.int64], payload: Buffer) -> 
 
 
 def take_elements(
-    offsets: NDArray[np.int64], payload: Buffer, places: NDArray[np.int64]
+    offsets: NDArray[np.int64], payload: Buffer, places: NDArray[np.int64], filler: bytes = b""
 ) -> tuple[NDArray[np.int64], bytes]:
-    """Elements in the order of `places` (-1: an empty one)."""
-    lengths = np.where(places >= 0, np.diff(offsets)[places] if len(offsets) > 1 else 0, 0)
+    """Elements in the order of `places` (-1: the filler)."""
+    # the filler stands behind the payload as one more element, which is what place -1 means to numpy
+    offsets = np.append(offsets, len(payload) + len(filler))
+    lengths = np.diff(offsets)[places]
     out = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    starts = np.where(places >= 0, offsets[places], 0)
-    source = np.repeat(starts - out[:-1], lengths) + np.arange(out[-1])
-    return out, np.frombuffer(payload, np.uint8)[source].tobytes()
+    source = np.repeat(offsets[:-1][places] - out[:-1], lengths) + np.arange(out[-1])
+    return out, np.frombuffer(b"".join((payload, filler)), np.uint8)[source].tobytes()

@@ -68,7 +68,7 @@ class BlockTable:
     """The blocks of one layer, in file order: n entries.
 
     ids: (n,) uint32, neither dense nor sorted by rule; of equal ids the first counts. file_offsets, compressed_sizes,
-    uncompressed_sizes: (n,) uint64, bytes. codecs: (n,) uint32 indices into codec_names, where None is "not compressed".
+    uncompressed_sizes: (n,) uint64, bytes. codecs: (n,) uint32 indices into codec_names, None: not compressed.
     """
 
     ids: NDArray[np.uint32]

@@ -27,6 +27,7 @@ class Report:
         self._answer({})
 
     def failure(self, error: BaseException) -> None:
+        """Say why; without effect after the answer."""
         self._answer({"kind": type(error).__name__, "text": str(error) or type(error).__name__})
 
     def _answer(self, words: dict[str, str]) -> None:
@@ -59,16 +60,19 @@ def fork_daemon(serve: Callable[[Report], None]) -> None:
         raise _same_error(words["kind"], words["text"])
 
 
-def detach(log: str) -> None:
-    """Let go of the caller's standard streams; output is appended to the file `log`, goes nowhere if that is ""."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    output = os.open(log, flags, 0o600) if log else nowhere
+def open_log(path: str) -> int:
+    """Open a daemon's log for appending (made with mode 0600), the null device for "". Returns the descriptor."""
+    return os.open(path or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def detach(output: int) -> None:
+    """Let go of the caller's standard streams: nothing to read, and the descriptor `output` for what is said."""
     sys.stdout.flush()
     sys.stderr.flush()
-    for stream, target in ((0, nowhere), (1, output), (2, output)):
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for stream, target in ((0, nothing), (1, output), (2, output)):
         os.dup2(target, stream)
-    for fd in {nowhere, output} - {0, 1, 2}:
+    for fd in {nothing, output} - {0, 1, 2}:
         os.close(fd)
 
 

@@ -25,7 +25,7 @@ import pyfuse3
 
 from arrayfs.errors import ArrayFSError, MountError
 from arrayfs.fuse import mountinfo
-from arrayfs.fuse.daemon import Report, captured_stderr, detach, fork_daemon
+from arrayfs.fuse.daemon import Report, captured_stderr, detach, fork_daemon, open_log
 from arrayfs.fuse.notify import Notifier
 from arrayfs.fuse.operations import TreeOperations
 from arrayfs.fuse.options import MountOptions
@@ -100,11 +100,15 @@ def _folder_of(container: str) -> Path | None:
 
 
 def _serve_detached(request: MountRequest, mountpoint: str, report: Report) -> None:
+    log_file = open_log(request.log)  # before anything is mounted: it may fail
+
     def ready() -> None:
-        detach(request.log)
+        detach(log_file)
         report.success()
 
-    _Mount(request, mountpoint, ready).serve()
+    result = _Mount(request, mountpoint, ready).serve()
+    if result.error:
+        report.failure(MountError(result.error))  # heard if it ended before it was ready
 
 
 class _Mount:

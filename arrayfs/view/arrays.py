@@ -7,12 +7,13 @@ objects.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arrayfs.container.array import Array
+from arrayfs.container.array import Array, source_name
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
@@ -37,9 +38,16 @@ class ZarrArray:
     """
 
     def __init__(
-        self, container: Container, numbers: InodeNumbers, root: Directory, array: Array, keys: KeyStyle, chunks: ChunkFormat,
-        inner: tuple[int, ...], look: int,
-    ) -> None:  # fmt: skip
+        self,
+        container: Container,
+        numbers: InodeNumbers,
+        root: Directory,
+        array: Array,
+        keys: KeyStyle,
+        chunks: ChunkFormat,
+        inner: tuple[int, ...],
+        look: int,
+    ) -> None:
         self.container = container
         self.root = root
         self.array = array
@@ -134,7 +142,9 @@ class ZarrArray:
         try:
             return self.chunks.to_file(stored, self.array.grid.extent(place))
         except FormatError as error:
-            raise FormatError(f"array {self.array.name!r}: chunk {place}: {error}") from None
+            found = self.array.find(place)
+            file = f"{source_name(found)}: " if isinstance(found, tuple) else ""
+            raise FormatError(f"{file}array {self.array.name!r}: chunk {place}: {error}") from None
 
     def write(self, coord: Coord, content: bytes | memoryview, mtime_ns: int) -> None:
         """Set a chunk from the content of its file, which `chunks.accepts`."""
@@ -149,14 +159,21 @@ class ZarrArray:
     def attr(self, coord: Coord) -> Attr:
         """What stat says of a chunk that is no object. The chunk must exist."""
         place = self.stored(coord)
-        found = self.array.find(place)
-        if isinstance(found, tuple):
-            stored, size = _stored_share(found), found.size
-        else:
-            stored = size = len(found or b"")
-        size = self.chunks.file_size(size, self.array.grid.extent(place))
-        blocks = -(-stored // STAT_BLOCK)
+        size = self.file_size(coord)
+        blocks = -(-self._stored_share(place) // STAT_BLOCK)
         return Attr(self.number(coord), FILE_MODE, size, blocks, self.array.mtime_ns(place))
+
+    def _stored_share(self, place: Coord) -> int:
+        """The part of its compressed block that a chunk takes, in bytes; 0 where the block is not there."""
+        try:
+            found = self.array.find(place)
+        except FormatError:
+            return 0  # who reads it gets the error; who lists, removes or replaces it does not
+        if not isinstance(found, tuple):
+            return len(found or b"")
+        source, row, _, size = found
+        whole = source.block_size(row)
+        return source.stored_size(row) * size // whole if whole else 0
 
     def has_chunks(self, prefix: Prefix) -> bool:
         """Whether any chunk begins with these coordinates, committed or not."""
@@ -168,7 +185,10 @@ class ZarrArray:
         place = index.place(self.stored(coord))
         if place is None or place + 1 >= len(index):
             return None
-        ref = index.ref(place + 1)
+        try:
+            ref = index.ref(place + 1)
+        except FormatError:
+            return None
         if (ref.layer.serial, ref.row) in cache:
             return None
         return partial(_load_block, ref, cache)
@@ -180,7 +200,7 @@ class ZarrArray:
         return self.array.coords(prefix[: len(self.array.spec.shape)])
 
     def listed_sizes(self, prefix: Prefix) -> tuple[list[int], list[int], list[int]] | None:
-        """Sizes in bytes, 512-byte blocks and times of the same chunks, column by column; None if each must be asked."""
+        """Sizes in bytes, 512-byte blocks and times of the same chunks, by column; None if each must be asked."""
         index = self.array.index
         if self.array.changes or self.chunks.varies:
             return None
@@ -192,14 +212,5 @@ class ZarrArray:
 
 
 def _load_block(ref: ChunkRef, cache: BlockCache) -> None:
-    try:
+    with suppress(FormatError, OSError):  # whoever really reads the chunk gets the error
         ref.layer.read_block(ref.row, cache)
-    except (FormatError, OSError):
-        pass  # whoever really reads the chunk gets the error
-
-
-def _stored_share(ref: ChunkRef | tuple[object, ...]) -> int:
-    """The part of its compressed block that a chunk takes, in bytes."""
-    source, row, _, size = ref
-    whole = source.block_size(row)  # type: ignore[attr-defined]
-    return int(source.stored_size(row) * size // whole) if whole else 0  # type: ignore[attr-defined]

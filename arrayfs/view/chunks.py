@@ -153,18 +153,18 @@ class NativeChunks:
             raise ChunkFileError(f"a chunk file of {len(data)} bytes has {count} elements, not {self._full_count}")
         if len(data) < 4 + 4 * count:
             raise ChunkFileError(f"a chunk file of {len(data)} bytes cannot hold {count} elements")
-        lengths = np.empty(count, np.int64)
+        lengths: list[int] = []
         position, read = 4, _U32.unpack_from
         try:
-            for index in range(count):
-                length = read(data, position)[0]
-                lengths[index] = length
+            for _ in range(count):
+                (length,) = read(data, position)
+                lengths.append(length)
                 position += 4 + length
         except struct.error:
-            raise ChunkFileError(f"a chunk file of {len(data)} bytes ends in element {index} of {count}") from None
+            raise ChunkFileError(f"a file of {len(data)} bytes ends in element {len(lengths)} of {count}") from None
         if position != len(data):
             raise ChunkFileError(f"the {count} elements of a chunk file end at byte {position} of {len(data)}")
-        return lengths
+        return np.array(lengths, np.int64)
 
     def _join(self, offsets: NDArray[np.int64], payload: bytes) -> bytes:
         base, _ = leaf(self.dtype)

@@ -46,12 +46,12 @@ class Control:
         """The control directory, where the root is asked for it."""
         if directory is self._tree.root and name == NAME:
             return self.directory
-        if directory is self.directory and name == STATUS:
-            self.refresh()
         return None
 
     def refresh(self) -> None:
-        """Make the status anew: its size has to be right before it is read."""
+        """Make the status anew: its size has to be right before it is read. Who has it open reads on what was there."""
+        if self._status.opens:
+            return
         self._status.kept = json.dumps(self.status(), indent=2).encode() + b"\n"
         self._status.size = len(self._status.kept)
         self._status.mtime_ns = self._tree.now()

@@ -1,4 +1,4 @@
-"""Metadata documents and what they do: which directory is an array, and what becomes of its chunks when a document changes.
+"""Metadata documents and what they do: which directory is an array, and what a changed document does to its chunks.
 
 A document as a client wrote it is a stored file, kept bit for bit. Here it is read: when one is closed, renamed or
 removed, the container's array follows; where no client wrote one, it is made from the container.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from arrayfs.container.array import Array, ArraySpec
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.dtypes import BINARY, leaf
-from arrayfs.format.model import DType
+from arrayfs.format.model import AttributeValue, DType
 from arrayfs.view import paths, plain, zarr2, zarr3
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
@@ -116,17 +116,19 @@ class Documents:
             return None
         return self._container.get(name)
 
-    # --- what is made from the container --------------------------------------------------------------------------------
+    # --- what is made from the container -----------------------------------------------------------------------------
 
     def synthetic_names(self, directory: Directory) -> tuple[str, ...]:
         """The documents that this directory shows though no client wrote one."""
         zarr = self.zarr(directory)
         if zarr is not None and zarr.gone:
             return ()
-        if zarr is None and not directory.natives:
+        # an array that cannot be shown does not make a group of its own directory, only of those above
+        if zarr is None and directory.natives <= (directory.array_name in self._tree.counted):
             return ()
         if any(name in directory.children for name in ("zarr.json", ".zarray", ".zgroup")):
             return ()
+        names: tuple[str, ...]
         if self.look == 3:
             names = V3_NAMES
         elif zarr is None:
@@ -142,13 +144,17 @@ class Documents:
             spec, attributes = zarr.array.spec, zarr.array.attributes
             if name == ".zarray":
                 return zarr2.render_array(spec)
-            return zarr3.render_array(spec, attributes) if name == "zarr.json" else zarr2.render_attributes(spec, attributes)
+            return (
+                zarr3.render_array(spec, attributes)
+                if name == "zarr.json"
+                else zarr2.render_attributes(spec, attributes)
+            )
         attributes = self._root_attributes() if directory.parent is None else {}
         if name == ".zgroup":
             return zarr2.render_group()
         return zarr3.render_group(attributes) if name == "zarr.json" else zarr2.render_attributes(None, attributes)
 
-    def _root_attributes(self) -> dict:  # type: ignore[type-arg]
+    def _root_attributes(self) -> dict[str, AttributeValue]:
         return self._container.get(FILE_ARRAY).attributes if FILE_ARRAY in self._container else {}
 
     def patched(self, directory: Directory, name: str, data: bytes) -> bytes:
@@ -169,7 +175,7 @@ class Documents:
             return data
         return data
 
-    # --- changes --------------------------------------------------------------------------------------------------------
+    # --- changes ------------------------------------------------------------------------------------------------------
 
     def changed(self, directory: Directory) -> None:
         """A document of this directory was judged, came or went: let the array follow.
@@ -200,7 +206,9 @@ class Documents:
         spec = document.native or opaque_spec(document)
         if zarr is not None:
             opaque = isinstance(zarr.chunks, OpaqueChunks)
-            same = opaque == (document.native is None) and zarr.keys == document.keys and zarr.array.spec.continues(spec)
+            same = (
+                opaque == (document.native is None) and zarr.keys == document.keys and zarr.array.spec.continues(spec)
+            )
             if same:
                 zarr.gone, zarr.look = False, look
                 self._register(zarr)

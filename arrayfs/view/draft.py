@@ -39,7 +39,12 @@ class Draft:
         end = offset + len(data)
         start, number = offset - offset % PIECE_SIZE, offset // PIECE_SIZE
         grown = 0
-        if end <= start + PIECE_SIZE and offset == start and number not in self.pieces and end >= min(self.size, start + PIECE_SIZE):
+        if (
+            end <= start + PIECE_SIZE
+            and offset == start
+            and number not in self.pieces
+            and end >= min(self.size, start + PIECE_SIZE)
+        ):
             # the usual case, a small file or an aligned MiB written at once: no copy
             self.pieces[number] = data
             grown = len(data)
@@ -62,10 +67,8 @@ class Draft:
 
     def _own_piece(self, number: int) -> bytearray:
         piece = self.pieces.get(number)
-        if piece is None:
-            piece = self._base_piece(number)
         if not isinstance(piece, bytearray):
-            piece = bytearray(piece)
+            piece = bytearray(self._base_piece(number) if piece is None else piece)
             self.pieces[number] = piece
         return piece
 
@@ -106,7 +109,11 @@ class Draft:
         piece = self.pieces.get(number)
         if piece is not None:
             # a view would forbid a bytearray to grow
-            part = bytes(piece[inner : inner + size]) if isinstance(piece, bytearray) else memoryview(piece)[inner : inner + size]
+            part = (
+                bytes(piece[inner : inner + size])
+                if isinstance(piece, bytearray)
+                else memoryview(piece)[inner : inner + size]
+            )
         else:
             start = number * PIECE_SIZE + inner
             count = max(0, min(size, self.base_size - start))

@@ -176,7 +176,9 @@ class Files:
             return
         places = [self.chunk_place(binding) for binding in file.bindings]
         if any(places):
-            if not final and not all(place is None or place[0].chunks.accepts(draft.size) is not False for place in places):
+            if not final and not all(
+                place is None or place[0].chunks.accepts(draft.size) is not False for place in places
+            ):
                 return  # half-written, perhaps: FLUSH is a hint, the old content stays what a commit takes
             self._judge_chunk(file, draft, places, final=final)
             return
@@ -210,7 +212,9 @@ class Files:
         if not file.bindings:
             file.kept = content
 
-    def bind_chunk(self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview) -> None:
+    def bind_chunk(
+        self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview
+    ) -> None:
         """Keep a file's content as a chunk. Raises FormatError (and nothing changed) if it can be none."""
         if zarr.chunks.accepts(len(content)) is False:
             raise FormatError(f"{len(content)} bytes, but chunk {coord} of {zarr.array.name!r} has another length")
@@ -294,7 +298,9 @@ class Files:
             if binding.zarr.has(binding.coord):
                 binding.zarr.remove(binding.coord, self._tree.now())
             binding.zarr.files.pop(binding.coord, None)
-        elif len(file.bindings) > 1 and file.draft is None and binding.array is not None and binding is file.bindings[0]:
+        elif (
+            len(file.bindings) > 1 and file.draft is None and binding.array is not None and binding is file.bindings[0]
+        ):
             self._hand_over(file)
         file.bindings.remove(binding)
         self._drop_plain(binding)

@@ -94,7 +94,7 @@ def _read_float(dtype: DType, value: object) -> FillValue:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"fill value {value!r} is no number")
     try:
-        return FillValue("Float", struct.pack("<d", value))
+        return FillValue("Float", struct.pack("<d", float(value)))
     except OverflowError:
         raise ValueError(f"fill value {value!r} is out of the range of {dtype.name}") from None
 

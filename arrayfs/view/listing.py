@@ -31,7 +31,7 @@ class OpenDirectory:
         self._tree = tree
         self._directory = directory
         self._names: list[str] | None = None
-        self._chunks: ChunkListing | None = None
+        self._chunks: ChunkListing | PrefixListing | None = None
 
     def _begin(self) -> list[str]:
         names = [*self._tree.documents.synthetic_names(self._directory), *self._directory.children]
@@ -55,7 +55,7 @@ class OpenDirectory:
                     yield name, attr, first + position
 
     def sync(self) -> None:
-        """fsync of the directory; what it promises stands in docs/SEMANTICS.md."""
+        """Fsync of the directory; what it promises stands in docs/SEMANTICS.md."""
 
     def release(self) -> None:
         """The listing ends."""
@@ -65,10 +65,12 @@ class OpenDirectory:
 class ChunkListing:
     """The chunks, or chunk directories, directly below one directory.
 
-    steps: the next coordinate of each, (n,), in order; coords: (n, rank) where whole coordinates are spelled in one name.
+    steps: the next coordinate of each, (n,), in order; (n, rank) where one name spells whole coordinates.
     """
 
-    def __init__(self, tree: Tree, directory: Directory, zarr: ZarrArray, prefix: Prefix, components: Components) -> None:
+    def __init__(
+        self, tree: Tree, directory: Directory, zarr: ZarrArray, prefix: Prefix, components: Components
+    ) -> None:
         self._tree, self._directory, self._zarr = tree, directory, zarr
         self._prefix, self._components = prefix, components
         coords = zarr.listed_coords(prefix)
@@ -108,7 +110,11 @@ class ChunkListing:
             if files and (*self._prefix, step) in files:
                 yield name, self._tree.attr(files[(*self._prefix, step)]), position + 1
             else:
-                yield name, Attr(base + step, FILE_MODE, sizes[position], blocks[position], times[position]), position + 1
+                yield (
+                    name,
+                    Attr(base + step, FILE_MODE, sizes[position], blocks[position], times[position]),
+                    position + 1,
+                )
 
     def _slow_entries(self, low: int, batch: list[int]) -> Iterator[tuple[str, Attr, int]]:
         for position, step in enumerate(batch, low):

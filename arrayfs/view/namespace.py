@@ -142,7 +142,9 @@ class Namespace:
             self._hide(directory, name)
             self._tree.files.drop(found, found.bindings[0])
         else:
-            binding = next(b for b in found.bindings if b.directory is self._tree.materialise(directory) and b.name == name)
+            binding = next(
+                b for b in found.bindings if b.directory is self._tree.materialise(directory) and b.name == name
+            )
             self._tree.materialise(directory).children.pop(name, None)
             self._tree.files.drop(found, binding)
         self._touch(directory)
@@ -359,7 +361,7 @@ class Namespace:
         if found.parent is not None:
             self._stay(found.parent)
 
-    # --- arrays that come and go ----------------------------------------------------------------------------------------
+    # --- arrays that come and go --------------------------------------------------------------------------------------
 
     def adopt(self, directory: Directory, zarr: ZarrArray, components: Components) -> None:
         """Plain files below an array's directory that are chunks by name and length become chunks."""
@@ -423,7 +425,12 @@ class Namespace:
     def write_markers(self, directories: Iterable[Directory]) -> None:
         """Keep a marker for each directory that nothing else in the container implies, and for no other."""
         for directory in directories:
-            needed = directory.explicit and not directory.removed and directory.parent is not None and not self._implied(directory)
+            needed = (
+                directory.explicit
+                and not directory.removed
+                and directory.parent is not None
+                and not self._implied(directory)
+            )
             if needed and directory.marker is None:
                 directory.marker = self._container.define(marker_name(directory), plain.spec_of(0), {})
             elif not needed and directory.marker is not None:

@@ -27,14 +27,14 @@ class Directory:
     """One directory.
 
     children: what exists as objects, by name. explicit: stays when nothing implies it (made by mkdir, or emptied).
-    zarr: the Zarr array whose directory this is. owner, components: for a directory between an array's chunks, that array
-    and the path below the array's directory. array_name: the container's array here, if its name could not be shown.
+    zarr: the Zarr array whose directory it is. owner, components: for a directory between an array's chunks, that
+    array and the path below the array's directory. array_name: the container's native array here.
     natives: how many arrays without a client's document lie at or below (these make group documents appear).
     """
 
     __slots__ = (
-        "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mtime_ns", "name", "natives",
-        "owner", "parent", "removed", "zarr",
+        "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mtime_ns", "name",
+        "natives", "owner", "parent", "removed", "zarr",
     )  # fmt: skip
 
     def __init__(self, ino: int, parent: Directory | None, name: str, mtime_ns: int) -> None:
@@ -64,7 +64,7 @@ class Directory:
         return tuple(reversed(names))
 
     def ancestors(self) -> Iterator[Directory]:
-        """This directory and those above it, up to the root."""
+        """The directory itself and those above it, up to the root."""
         node: Directory | None = self
         while node is not None:
             yield node
@@ -97,13 +97,26 @@ class Binding:
 class File:
     """One inode that is a file: all its handles show one content.
 
-    draft: what was written since the content was last put where its bindings keep it. judged: the draft was flushed and is
-    what a commit takes. kept: the whole content, held while the file is open and for a file without a name.
+    draft: what was written since the content was last put where its bindings keep it. judged: the draft was flushed and
+    is what a commit takes. kept: the whole content, held while the file is open and for a file without a name.
     synthetic: a document that is made from the container and that no client wrote. opens, writers: open handles.
     checked: a stored document was compared with what the container says now.
     """
 
-    __slots__ = ("bindings", "checked", "draft", "ino", "judged", "kept", "mode", "mtime_ns", "opens", "size", "synthetic", "writers")
+    __slots__ = (
+        "bindings",
+        "checked",
+        "draft",
+        "ino",
+        "judged",
+        "kept",
+        "mode",
+        "mtime_ns",
+        "opens",
+        "size",
+        "synthetic",
+        "writers",
+    )
 
     def __init__(self, ino: int, mtime_ns: int, mode: int = FILE_MODE) -> None:
         self.ino = ino

@@ -1,7 +1,7 @@
 """Inode numbers: counted for nodes that exist as objects, computed for chunks that do not.
 
-An array's chunks and chunk directories get one range of numbers: the number of one is the range's start plus its place in
-the grid, so a million listed chunks cost no memory. Numbers are never used twice in the life of a tree.
+An array's chunks and chunk directories get one range of numbers: the number of one is the range's start plus its place
+in the grid, so a million listed chunks cost no memory. Numbers are never used twice in the life of a tree.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LARGE_RANGE = 1 << 44
 @dataclass(frozen=True, slots=True)
 class NumberRange:
     """The numbers of one array. counts: chunks per axis that there is room for; offsets[k]: where the level of
-    directories with k leading coordinates begins (the last level: the chunks)."""
+    directories with k leading coordinates begins (the last level: the chunks).
+    """
 
     start: int
     counts: tuple[int, ...]

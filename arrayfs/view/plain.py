@@ -1,7 +1,7 @@
-"""Plain files and stored documents as arrays of the container: one Binary array each, a piece of up to 1 MiB an element.
+"""Plain files and stored documents as arrays of the container: one Binary array each, pieces of up to 1 MiB.
 
-The layout and the reserved names are described in docs/FORMAT.md, "Stored files". A write stores the pieces that changed;
-a piece that no layer has is zeros; bytes of a piece behind its stored end are zeros.
+The layout and the reserved names are described in docs/FORMAT.md, "Stored files". A write stores the pieces that
+changed; a piece that no layer has is zeros; bytes of a piece behind its stored end are zeros.
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def _components(name: str, prefix: str) -> Components:
 
 def _is_shown(components: Components) -> bool:
     """Whether these can be names in a file system: a container may come from anyone."""
-    return all(part and part not in (".", "..") and "\0" not in part and len(part.encode()) <= 255 for part in components)
+    return all(
+        part and part not in (".", "..") and "\0" not in part and len(part.encode()) <= 255 for part in components
+    )
 
 
 def _directory(tree: Tree, components: Components) -> Directory | None:

@@ -1,8 +1,8 @@
-"""A container as a tree of files, by inode number: the one core under the mount, the Zarr store and the command line.
+"""A container as a tree of files, by inode number: the one core under mount, Zarr store and command line.
 
-Every public method takes the container's lock, so any thread may call. Names are shown names (`paths.py`); inode numbers
-are those of `numbers.py`. How names are found is here; what changes them is in `namespace.py`, content in `files.py`,
-documents in `documents.py`.
+Every public method takes the container's lock, so any thread may call. Names are shown names (`paths.py`); inode
+numbers are those of `numbers.py`. How names are found is here, what changes them in `namespace.py`, content in
+`files.py`, documents in `documents.py`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,13 @@ class Tree:
             return self.attr(self.node(ino))
 
     def setattr(
-        self, ino: int, *, size: int | None = None, mode: int | None = None, atime_ns: int | None = None, mtime_ns: int | None = None
+        self,
+        ino: int,
+        *,
+        size: int | None = None,
+        mode: int | None = None,
+        atime_ns: int | None = None,
+        mtime_ns: int | None = None,
     ) -> Attr:
         """Change size (bytes), permissions or times. Times of access are not kept."""
         with self.container.lock:
@@ -188,7 +194,7 @@ class Tree:
             return self.container.commit(message)
 
     def close(self) -> CommitReport | None:
-        """Commit, if writable, and close the container. Raises what the commit raises; files and locks go either way."""
+        """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way."""
         try:
             return None if self.read_only else self.commit()
         finally:
@@ -239,6 +245,8 @@ class Tree:
         """The entry of this name."""
         child = directory.children.get(name)
         if child is not None:
+            if directory is self.control.directory:
+                self.control.refresh()
             return child
         place = self.chunk_place(directory, name)
         if place is not None:
@@ -396,9 +404,7 @@ class Tree:
             raise RefusedError(36, f"a name of {size} bytes; 255 is the limit")
 
 
-def open_tree(
-    url: str, *, mode: str = "r", look: int = 3, options: ContainerOptions | None = None
-) -> Tree:
+def open_tree(url: str, *, mode: str = "r", look: int = 3, options: ContainerOptions | None = None) -> Tree:
     """Open a container as a tree. mode: "r" to read, "a" to change; look: Zarr format 3 or 2."""
     container = Container.open(url, mode, options)
     try:

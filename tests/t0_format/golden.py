@@ -64,11 +64,12 @@ def described(footer: Footer) -> dict[str, Any]:
 
 def described_value(value: AttributeValue) -> dict[str, Any]:
     """Return an attribute as {"type", "value"} with "bits" for floats, "hex" for raw bytes."""
-    plain = attribute_to_python(value)
+    plain: Any = attribute_to_python(value)
     if value.kind.startswith("Binary"):
         return {"type": value.kind, "hex": [one.hex() for one in plain] if isinstance(plain, list) else plain.hex()}
     if not value.kind.startswith("Float"):
         return {"type": value.kind, "value": plain}
+    assert isinstance(value.payload, bytes)
     floats = np.frombuffer(value.payload, f"<f{4 if value.kind.startswith('Float32') else 8}")
     bits = [number[::-1].tobytes().hex() for number in floats.reshape(-1, 1).view(np.uint8)]
     shown = [_float(float(number)) for number in floats]

@@ -63,10 +63,10 @@ def test_every_flipped_byte_is_an_error_or_a_footer(name: str) -> None:
     decoded = sum(
         _decodes_or_refuses(footer[:place] + bytes((footer[place] ^ flip,)) + footer[place + 1 :])
         for place in range(len(footer))
-        for flip in (0x01, 0x80, 0xFF)
+        for flip in (0x01, 0xFF)
     )
     # Numbers, letters and padding may be anything; tags, pointers and counts may not.
-    assert 0 < decoded < 3 * len(footer)
+    assert 0 < decoded < 2 * len(footer)
 
 
 @pytest.mark.parametrize("value", [2**63, 2**63 - 1, 2**64 - 1, 2**64 - 8, 2**32, 1 << 61])

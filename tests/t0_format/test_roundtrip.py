@@ -62,8 +62,8 @@ FILLS = st.one_of(
 def arrays(draw: st.DrawFn) -> ArrayMeta:
     rank = draw(st.integers(0, 4))
     extents = st.lists(U32, min_size=rank, max_size=rank).map(tuple)
-    width = draw(st.sampled_from([np.uint16, np.uint32, np.uint64]))
-    pairs = draw(st.lists(st.integers(0, np.iinfo(width).max), max_size=6))
+    width: Any = draw(st.sampled_from([np.uint16, np.uint32, np.uint64]))
+    pairs = draw(st.lists(st.integers(0, int(np.iinfo(width).max)), max_size=6))
     return ArrayMeta(
         draw(TEXTS),
         draw(DTYPES),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrayfs.view.paths import DOCUMENT_NAMES, NAME_MAX, show, unshow
@@ -35,7 +35,9 @@ SHOWN = [
     ("%25%00", "%2525%2500"),
 ]
 # Pieces that the grammar is made of, so that random names come near its corners.
-PIECES = st.sampled_from(["%", "%%", "25", "2E", "2F", "00", "7A", ".", "/", "\0", "arrayfs", "zarr.json", "é", "x", "2e"])
+PIECES = st.sampled_from(
+    ["%", "%%", "25", "2E", "2F", "00", "7A", ".", "/", "\0", "arrayfs", "zarr.json", "é", "x", "2e"]
+)
 COMPONENTS = st.one_of(st.lists(PIECES, max_size=8).map("".join), st.text(st.characters(codec="utf-8"), max_size=40))
 
 
@@ -45,6 +47,7 @@ def test_shown_names(component: str, shown: str) -> None:
     assert unshow(shown) == component
 
 
+@settings(deadline=None)
 @given(COMPONENTS)
 def test_every_component_has_a_legal_name_that_leads_back(component: str) -> None:
     shown = show(component)
@@ -54,6 +57,7 @@ def test_every_component_has_a_legal_name_that_leads_back(component: str) -> Non
     assert unshow(shown) == component
 
 
+@settings(deadline=None)
 @given(COMPONENTS.map(lambda text: text.replace("/", "").replace("\0", "")))
 def test_every_legal_file_name_is_shown_as_itself(name: str) -> None:
     """So a client finds the directory that it made under the name that it gave."""

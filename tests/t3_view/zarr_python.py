@@ -26,6 +26,23 @@ LEAF_NAMES = (
     *("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
     *("String", "Binary", "TimestampNs"),
 )
+# The same as zarr-python names them.
+CLIENT_TYPES = {
+    "Bool": "bool",
+    "Int8": "int8",
+    "Int16": "int16",
+    "Int32": "int32",
+    "Int64": "int64",
+    "UInt8": "uint8",
+    "UInt16": "uint16",
+    "UInt32": "uint32",
+    "UInt64": "uint64",
+    "Float32": "float32",
+    "Float64": "float64",
+    "String": str,
+    "Binary": zarr.dtype.VariableLengthBytes(),
+    "TimestampNs": "M8[ns]",
+}
 VEC3 = DType("FixedSizeList", DType("Float32"), 3)
 
 
@@ -39,12 +56,16 @@ def unstable_types() -> Iterator[None]:
         yield
 
 
+def memory_store(files: Mapping[str, bytes | memoryview]) -> MemoryStore:
+    """A Zarr store of these files."""
+    buffer = default_buffer_prototype().buffer
+    return MemoryStore({name: buffer.from_bytes(bytes(content)) for name, content in files.items()})
+
+
 def open_tree(files: Mapping[str, bytes | memoryview]) -> zarr.Array:
     """The array that zarr-python sees in these files."""
-    buffer = default_buffer_prototype().buffer
-    store = MemoryStore({name: buffer.from_bytes(bytes(content)) for name, content in files.items()})
     with unstable_types():
-        return zarr.open_array(store, mode="r")
+        return zarr.open_array(memory_store(files), mode="r")
 
 
 def client_documents(zarr_format: int, **options: object) -> dict[str, bytes]:
@@ -65,7 +86,7 @@ def client_files(zarr_format: int, values: NDArray[np.generic] | list[object], *
 
 
 def changed(document: bytes, **members: object) -> bytes:
-    """A JSON document with members replaced; None taken away where the value is `...`."""
+    """A JSON document with members replaced, or taken away where the value is `...`."""
     value = json.loads(document) | members
     return json.dumps({key: member for key, member in value.items() if member is not ...}).encode()
 
@@ -85,7 +106,7 @@ def example_values(dtype: DType, shape: tuple[int, ...]) -> NDArray[np.generic]:
 
 
 def stored_chunks(spec: ArraySpec, values: NDArray[np.generic]) -> dict[tuple[int, ...], bytes]:
-    """The chunks as a container stores them, by coordinate: made here, element by element, not by the code under test."""
+    """The chunks as a container stores them, by coordinate: made here, not by the code under test."""
     grid = Grid(spec.shape, spec.chunk_shape)
     chunks = {}
     for coord in itertools.product(*map(range, grid.counts)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from arrayfs.container.container import Container
+from arrayfs.errors import MountError
 from arrayfs.fuse import mountinfo
+from arrayfs.fuse.state import MountResult
+from arrayfs.fuse.unmount import umount
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -87,3 +92,69 @@ def start(mountpoint: Path) -> Iterator[Callable[..., Server]]:
     yield starting
     for server in servers:
         server.end()
+
+
+class Volume:
+    """A container and a place to mount it: `volume / "x"` is a path in the mount."""
+
+    def __init__(self, folder: Path) -> None:
+        self.container = folder / "data" / "v.af"
+        self.container.parent.mkdir()
+        Container.create(str(self.container))
+        self.mountpoint = folder / "mnt"
+        self.mountpoint.mkdir(exist_ok=True)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.mountpoint / name
+
+    def try_to_mount(
+        self, options: str = "", runtime: str = "inline", log: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(HERE / "mount_it.py"), str(self.container), str(self.mountpoint)]
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        return subprocess.run(
+            [*command, options, runtime, log],
+            env=environment,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            timeout=60,
+        )
+
+    def mount(self, options: str = "", runtime: str = "inline", log: str = "") -> None:
+        done = self.try_to_mount(options, runtime, log)
+        assert (done.returncode, done.stdout) == (0, "")
+
+    def umount(self) -> MountResult:
+        return umount(str(self.mountpoint))
+
+    def count(self, call: str) -> int:
+        """How often the tree was called so."""
+        self._questions = getattr(self, "_questions", 0) + 1
+        return os.stat(self / f"tell:count:{call}-{self._questions}").st_size
+
+    def tell(self, word: str, name: str = "") -> None:
+        assert not os.path.exists(self / f"tell:{word}:{name}")
+
+
+@pytest.fixture(autouse=True)
+def own_runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def unmounted(tmp_path: Path, own_runtime_folder: Path) -> Iterator[Volume]:
+    volume = Volume(tmp_path)
+    yield volume
+    if mountinfo.mount_at(str(volume.mountpoint)) is not None:
+        with contextlib.suppress(MountError):
+            umount(str(volume.mountpoint), lazy=True)
+
+
+@pytest.fixture
+def volume(unmounted: Volume) -> Volume:
+    unmounted.mount()
+    return unmounted

@@ -1,0 +1,37 @@
+"""Mount containers on request, for tests: one JSON object a line on standard input, one answer a line.
+
+A process of its own, because a mount forks, which a process with threads must not; and one for all, because importing
+takes longer than mounting. The mounts outlive it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from arrayfs.errors import ArrayFSError
+from arrayfs.fuse.mount import MountRequest, mount
+from arrayfs.view.tree import open_tree
+
+
+def main() -> None:
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        container, mode, look = wanted["container"], wanted["mode"], wanted["look"]
+        os.environ["XDG_RUNTIME_DIR"] = wanted["runtime_folder"]
+
+        def opened(container: str = container, mode: str = mode, look: int = look) -> object:
+            return open_tree(container, mode=mode, look=look)
+
+        answer = ""
+        try:
+            mount(MountRequest(container, wanted["mountpoint"], opened, log=wanted["log"]))  # type: ignore[arg-type]
+        except ArrayFSError as error:
+            answer = f"{type(error).__name__}: {error}"
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""How many examples property tests and state machines try: few in every run, more on demand, the same ones in CI."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# For hunting: ARRAYFS_EXAMPLES=50 tries fifty times as many.
+_FACTOR = int(os.environ.get("ARRAYFS_EXAMPLES", "1"))
+
+
+def examples(count: int, *, steps: int = 50) -> settings:
+    """Settings for about `count` examples, of up to `steps` steps each where they are those of a state machine."""
+    return settings(
+        max_examples=count * _FACTOR,
+        stateful_step_count=steps,
+        derandomize=_FACTOR == 1,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
