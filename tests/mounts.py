@@ -1,4 +1,7 @@
-"""Real mounts for tests, a few milliseconds each: asked of one server process, ended with the test that asked."""
+"""Real mounts for tests, a few milliseconds each: asked of one server process, ended with the test that asked.
+
+The fixtures at the end are imported by the conftest of each folder that mounts.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from arrayfs.container.container import Container
 from arrayfs.errors import MountError
@@ -111,3 +116,34 @@ def _environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+@pytest.fixture(scope="session")
+def mount_server() -> Iterator[MountServer]:
+    server = MountServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def place(mount_server: MountServer, tmp_path: Path) -> Iterator[Callable[..., Mounted]]:
+    """Give a container a mount point: `place()` for a new empty one, `place(path)` for one that is there."""
+    made: list[Mounted] = []
+
+    def placing(container: Path | None = None) -> Mounted:
+        folder = tmp_path / f"place{len(made)}"
+        folder.mkdir()
+        made.append(prepared(mount_server, folder, container))
+        return made[-1]
+
+    yield placing
+    for mounted in made:
+        mounted.end()
+
+
+@pytest.fixture
+def mounted(place: Callable[..., Mounted]) -> Mounted:
+    """An empty container, mounted."""
+    fresh = place()
+    fresh.mount()
+    return fresh

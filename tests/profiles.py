@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
-# For hunting: ARRAYFS_EXAMPLES=50 tries fifty times as many.
+# For hunting: ARRAYFS_EXAMPLES=50 tries fifty times as many, other ones every time; ARRAYFS_SHRINK=0 takes what it finds.
 _FACTOR = int(os.environ.get("ARRAYFS_EXAMPLES", "1"))
+_SHRINK = os.environ.get("ARRAYFS_SHRINK", "1") != "0"
 
 
 def examples(count: int, *, steps: int = 50) -> settings:
@@ -19,5 +20,8 @@ def examples(count: int, *, steps: int = 50) -> settings:
         deadline=None,
         database=None,
         print_blob=False,
+        # Explaining a failure costs minutes with a state machine, and one failure at a time is enough.
+        phases=(Phase.explicit, Phase.generate, Phase.shrink) if _SHRINK else (Phase.explicit, Phase.generate),
+        report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )

@@ -19,7 +19,7 @@ from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import Span, attributes_of
 from arrayfs.errors import FormatError
-from arrayfs.format.chunkdata import check_size, recut
+from arrayfs.format.chunkdata import check_size, recut, stored_size
 from arrayfs.format.model import AttributeValue, DType, FillValue
 
 
@@ -63,7 +63,7 @@ class Array:
     """
 
     __slots__ = (
-        "_attributes", "_index", "changes", "cut", "grid", "meta_changed", "name", "origin", "span", "spec",
+        "_attributes", "_index", "_whole_size", "changes", "cut", "grid", "meta_changed", "name", "origin", "span", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,7 @@ class Array:
         self.meta_changed = not span
         self._attributes = attributes
         self._index: ChunkIndex | None = None
+        self._whole_size = stored_size(spec.dtype, spec.chunk_shape)
 
     @staticmethod
     def committed(name: str, span: Span) -> Array:
@@ -113,9 +114,9 @@ class Array:
 
     def set_attributes(self, attributes: dict[str, AttributeValue]) -> None:
         """Replace all attributes."""
-        if attributes != self.attributes or list(attributes) != list(self.attributes):
-            self._attributes = attributes
-            self.meta_changed = True
+        # their order is no change: the format sorts them (its chapter 4)
+        self.meta_changed |= attributes != self.attributes
+        self._attributes = attributes
 
     # --- chunks -----------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,18 @@ class Array:
             return None
         return change.content.size if isinstance(change.content, PackedRef) else len(change.content)
 
+    def stored_bytes(self) -> int:
+        """Bytes that all chunks take in the container, each its share of its compressed block."""
+        index = self.index
+        total = int(index.stored_shares(0, len(index)).sum()) if len(index) else 0
+        for coord, change in self.changes.items():
+            place = index.place(coord)
+            if place is not None:
+                total -= int(index.stored_shares(place, place + 1)[0])
+            content = change.content
+            total += 0 if content is None else share(content) if isinstance(content, PackedRef) else len(content)
+        return total
+
     def read(self, coord: Coord, cache: BlockCache) -> bytes | memoryview | None:
         """The stored bytes of a chunk, None if there is none.
 
@@ -151,7 +164,9 @@ class Array:
             return found
         try:
             data = read_ref(found, cache)
-            check_size(self.spec.dtype, self.grid.extent(coord), len(data))
+            extent = self.grid.extent(coord)
+            if len(data) != self._whole_size or extent != self.spec.chunk_shape:
+                check_size(self.spec.dtype, extent, len(data))
         except FormatError as error:
             file = found[0].name
             raise type(error)(f"{file}: array {self.name!r}: chunk {coord}: {error}") from None
@@ -197,9 +212,10 @@ class Array:
         What lies outside the new shape is gone, also after growing again.
         """
         old, new = self.grid, Grid(spec.shape, spec.chunk_shape)
-        if old != new:
+        refilled = spec.fill_value != self.spec.fill_value
+        if old != new or refilled:
             edges = self._edge_chunks(new)
-            shadows = self._shadows(new)
+            shadows = self._shadows(new, refilled=refilled)
             recuts = [
                 (c, recut(spec.dtype, spec.fill_value, self._must_read(c, cache), old.extent(c), new.extent(c)))
                 for c in edges
@@ -219,13 +235,15 @@ class Array:
         """Chunks inside both grids whose extent is another in the new one: those on a face that moved."""
         return [tuple(c) for c in _moved(self.coords(), self.grid, new).tolist()]
 
-    def _shadows(self, new: Grid) -> set[Coord]:
+    def _shadows(self, new: Grid, *, refilled: bool) -> set[Coord]:
         """Coordinates that the layers have an entry for and that are no chunks (holes, cut off before), where the new
-        grid has them with another extent: the crate needs new holes there.
+        grid has them with another extent, or (`refilled`) at all: the crate needs new holes there.
         """
         shadows: set[Coord] = set()
         for entry in self.span:
-            shadows.update(tuple(c) for c in _moved(entry.meta.chunks.coords, self.grid, new).tolist())
+            coords = entry.meta.chunks.coords
+            needed = _inside(coords, new) if refilled else _moved(coords, self.grid, new)
+            shadows.update(tuple(c) for c in needed.tolist())
         return {coord for coord in shadows if not self.has(coord)}
 
     def _cut_to(self, new: Grid) -> None:
@@ -247,6 +265,10 @@ class Array:
         self.changes, self.cut, self.meta_changed = {}, set(), False
         # one merge instead of a sort over all chunks: a commit costs what changed
         self._index = old.push(span) if old is not None and grew_by_one and self.span[:-1] else None
+
+
+def _inside(coords: NDArray[np.uint32], grid: Grid) -> NDArray[np.uint32]:
+    return coords[(coords < np.array(grid.counts, np.int64)).all(axis=1)]
 
 
 def _moved(coords: NDArray[np.uint32], old: Grid, new: Grid) -> NDArray[np.uint32]:
@@ -275,6 +297,13 @@ def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache) -> memoryview:
     if ref.offset + ref.size > len(block):
         raise FormatError(f"bytes {ref.offset} to {ref.offset + ref.size} of a block of {len(block)}")
     return block[ref.offset : ref.offset + ref.size]
+
+
+def share(ref: PackedRef | ChunkRef) -> int:
+    """The part of its compressed block that a chunk takes, in bytes."""
+    source: LayerPart | Layer = ref[0]
+    whole = source.block_size(ref.row)
+    return source.stored_size(ref.row) * ref.size // whole if whole else 0
 
 
 def source_name(ref: PackedRef | ChunkRef) -> str:

@@ -18,7 +18,7 @@ from arrayfs.container.grid import Coord
 from arrayfs.container.index import SpanEntry
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
-from arrayfs.container.stack import LayerStack
+from arrayfs.container.stack import LayerStack, Span
 from arrayfs.errors import FormatError
 from arrayfs.format.chunkdata import join_elements, stored_size
 from arrayfs.format.dtypes import fill_array
@@ -88,16 +88,23 @@ class LayerBuilder:
         """Chunks that a layer has and that are no more: unlinked, or cut off."""
         gone = {coord for coord, change in array.changes.items() if change.content is None}
         gone.update(coord for coord in array.cut if array.changes.get(coord) is None)
+        if array.grid.shape != array.span[-1].meta.shape:
+            # what lies below a redefinition was covered inside the grid of then; growing uncovers more of it
+            gone.update(self._showing(array, self._stack.buried.get(array.name, ())))
         return sorted(gone)
 
     def _below(self, array: Array) -> list[Coord]:
         """Coordinates that would show through from below in the crate, under an array that is defined anew."""
-        grid, gone = array.grid, set[Coord]()
         below = (*self._stack.buried.get(array.name, ()), *self._stack.spans.get(array.name, ()))
+        return sorted(self._showing(array, below))
+
+    def _showing(self, array: Array, below: Span) -> set[Coord]:
+        """Coordinates of these entries where the array has no chunk."""
+        showing = set[Coord]()
         for entry in below:
-            if len(entry.meta.shape) == len(grid.shape):
-                gone.update(coord for coord in map(tuple, entry.meta.chunks.coords.tolist()) if coord in grid)
-        return sorted(coord for coord in gone if not array.has(coord))
+            if len(entry.meta.shape) == len(array.grid.shape):
+                showing.update(coord for coord in map(tuple, entry.meta.chunks.coords.tolist()) if coord in array.grid)
+        return {coord for coord in showing if not array.has(coord)}
 
     def _hole_table(self, array: Array, coords: list[Coord]) -> ChunkTable:
         places = [self._hole(array, coord) for coord in coords]
@@ -106,7 +113,8 @@ class LayerBuilder:
 
     def _hole(self, array: Array, coord: Coord) -> tuple[int, int, int]:
         """The stored chunk of fill values for this coordinate's extent: one for each extent of an array."""
-        extent = array.grid.extent(coord) if coord in array.grid else array.spec.chunk_shape
+        # outside the shape nobody reads it: one element, for a chunk may be said to be larger than any memory
+        extent = array.grid.extent(coord) if coord in array.grid else (1,) * len(coord)
         key = (id(array), extent)
         if key not in self._hole_blocks:
             content = _fill_chunk(array, extent)

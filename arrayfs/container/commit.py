@@ -21,17 +21,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arrayfs.container.builder import LayerBuilder
-from arrayfs.container.layer import Layer
+from arrayfs.container.layer import Layer, open_layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
-from arrayfs.errors import ConflictError, MissingObjectError
+from arrayfs.errors import ConflictError, FormatError, MissingObjectError, ObjectExistsError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
 from arrayfs.format.extension_model import Extension
 from arrayfs.format.footer import encode_footer, encode_trailer
 from arrayfs.format.model import BlockTable, Footer
 from arrayfs.format.naming import ContainerNames
-from arrayfs.store.protocol import Store
+from arrayfs.store.protocol import Blob, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,45 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
     return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
 
 
-def publish(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> Layer:
-    """Steps 3 to 5: give the sealed part its place as sidecar `number`. Raises ConflictError if it is taken."""
-    taken = [name for name in store.list() if (names.parse_sidecar(name) or 0) >= number]
+def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> Layer:
+    """Steps 3 to 5: give the sealed part its place above `newest`.
+
+    Raises ConflictError, and nothing has happened, unless `newest` is still the newest layer. After an OSError the layer
+    may be there all the same (a lost reply): `appeared` tells.
+    """
+    number, listed = newest.number + 1, store.list()
+    taken = [name for name in listed if (names.parse_sidecar(name) or 0) >= number]
     if taken:
         raise ConflictError(f"{taken[0]} was committed by another writer since this container was opened")
+    if newest.name not in listed:
+        raise ConflictError(f"{newest.name} was removed by another writer since this container was opened")
     with suppress(MissingObjectError):  # no statistics are always right
         store.delete(names.stats)
-    sealed.part.part.publish(names.sidecar(number))
-    blob = store.open(names.sidecar(number))
-    sealed.part.retire()
+    try:
+        sealed.part.part.publish(names.sidecar(number))
+    except ObjectExistsError:
+        raise ConflictError(f"{names.sidecar(number)} was committed by another writer at the same time") from None
+    return _adopted(store.open(names.sidecar(number)), sealed, number)
+
+
+def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> Layer | None:
+    """The layer of a publication that failed, if it happened all the same: what has its name then has its id."""
+    try:
+        blob = store.open(names.sidecar(number))
+    except MissingObjectError:
+        return None
+    try:
+        found = open_layer(number, blob)
+    except FormatError:
+        return None
+    return _adopted(blob, sealed, number) if found.id == sealed.part.id else None
+
+
+def _adopted(blob: Blob, sealed: SealedPart, number: int) -> Layer:
+    """The sealed part as a layer; what the cache has of its blocks stays right."""
     part = sealed.part
-    return Layer(number, blob, sealed.footer, sealed.extension, part.id, sealed.footer_start, part.serial)
+    part.retire()
+    return Layer(number, blob, sealed.footer, sealed.extension, sealed.footer_start, part.serial)
 
 
 def author() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -15,12 +16,12 @@ from arrayfs.container import opening
 from arrayfs.container.array import Array, ArraySpec
 from arrayfs.container.builder import LayerBuilder
 from arrayfs.container.cache import BlockCache
-from arrayfs.container.commit import CommitReport, SealedPart, author, next_time_ns, publish, seal
+from arrayfs.container.commit import CommitReport, SealedPart, appeared, author, next_time_ns, publish, seal
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
-from arrayfs.errors import ArrayNotFoundError, EntryExistsError, ReadOnlyError
+from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, ReadOnlyError
 from arrayfs.format.extension_model import Extension
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
@@ -41,6 +42,7 @@ class Container:
 
     Invariants
     - `stack` is what is committed; it is replaced whole, never changed.
+    - While `_attempt` is set nothing changes: a commit may or may not have happened.
     - An array is live if it is in `_arrays`, or in `stack.spans` and not in `_gone`.
     """
 
@@ -60,6 +62,8 @@ class Container:
         self.lock = threading.RLock()
         self.warnings: list[str] = []
         self._writer_lock = writer_lock
+        # what a commit tried to publish, while it is not known whether it did
+        self._attempt: tuple[SealedPart, list[Array]] | None = None
         self._arrays: dict[str, Array] = {}
         self._gone: set[str] = set()
         self._closed = False
@@ -78,7 +82,7 @@ class Container:
         try:
             stack = opening.open_stack(store, names)
             container = Container(store, names, stack, options or ContainerOptions(), lock)
-            container.warnings += opening.clear_abandoned(store, names)
+            container.warnings += opening.clear_abandoned(store, names, stack)
         except BaseException:
             lock.release()
             raise
@@ -152,6 +156,9 @@ class Container:
     def put(self, array: Array, coord: Coord, content: bytes | memoryview | None, mtime_ns: int) -> None:
         """Set the stored bytes of a chunk, or remove it (None)."""
         self.check_writable()
+        # an array that the container had lost (its document was left) is one of its own again with its first chunk
+        if array.name not in self:
+            self._arrays[array.name] = array
         self.pool.put(array, coord, content, mtime_ns)
 
     def respec(self, array: Array, spec: ArraySpec, mtime_ns: int) -> None:
@@ -161,6 +168,7 @@ class Container:
         dropped = set(array.changes)
         self.pool.put_all(array, with_edges)
         self.pool.release(array, dropped - set(array.changes))
+        self.pool.bound()
 
     def set_attributes(self, array: Array, attributes: dict[str, AttributeValue]) -> None:
         """Replace an array's attributes."""
@@ -172,6 +180,7 @@ class Container:
         """Raise ReadOnlyError unless the container was opened for writing."""
         if self.read_only:
             raise ReadOnlyError(f"{self.names.base} is open for reading only")
+        self._look_back()
 
     # --- versions -----------------------------------------------------------------------------------------------------
 
@@ -192,15 +201,15 @@ class Container:
         """
         with self.lock:
             self.check_writable()
+            if self.pool.doubtful:
+                self.pool.renew()
             self.pool.pack()
             tombstones = list(self._tombstones())
             changed = [array for array in self.pool.arrays if array.dirty]
             if not changed and not tombstones:
                 return None
             sealed = self._seal(tombstones, changed, message)
-            # a failure leaves footer and extension behind in the part as dead bytes; the next try appends new ones
-            layer = publish(self.store, self.names, sealed, self.stack.newest.number + 1)
-            self._adopt(layer, changed)
+            layer = self._publish(sealed, changed)
             chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
             return CommitReport(
                 layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks
@@ -228,6 +237,36 @@ class Container:
         )
         return seal(part, builder, identity, newest.footer.version, self.names.base, newest.number + 1)
 
+    def _publish(self, sealed: SealedPart, changed: list[Array]) -> Layer:
+        """A failure leaves footer and extension behind in the part as dead bytes; the next try appends new ones."""
+        self._attempt = (sealed, changed)
+        try:
+            layer = publish(self.store, self.names, sealed, self.stack.newest)
+        except ConflictError:
+            self._attempt = None
+            raise
+        except OSError:
+            with suppress(OSError):
+                self._look_back()
+            raise
+        self._attempt = None
+        self._adopt(layer, changed)
+        return layer
+
+    def _look_back(self) -> None:
+        """After a commit that failed: if its layer appeared all the same, it is committed. Raises OSError if that cannot
+        be seen; nothing may change before it is.
+        """
+        if self._attempt is None:
+            return
+        sealed, changed = self._attempt
+        layer = appeared(self.store, self.names, sealed, self.stack.newest.number + 1)
+        self._attempt = None
+        if layer is not None:
+            self._adopt(layer, changed)
+        else:
+            self.pool.doubtful = True
+
     def _adopt(self, layer: Layer, changed: list[Array]) -> None:
         self.stack = self.stack.push(layer)
         for array in changed:
@@ -239,6 +278,7 @@ class Container:
 
     def discard(self) -> None:
         """Give up all uncommitted changes. The arrays handed out before mean nothing any more."""
+        self._look_back()
         self.pool.discard()
         self._arrays.clear()
         self._gone.clear()
@@ -248,6 +288,10 @@ class Container:
         if self._closed:
             return
         self._closed = True
+        with suppress(OSError):  # a left-over is removed by the next writer
+            self._look_back()
+            if not self.dirty:
+                self.pool.discard()
         self.pool.close()
         for layer in self.stack.layers:
             layer.close()

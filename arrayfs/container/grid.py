@@ -21,7 +21,8 @@ MAX_CHUNKS = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """shape and chunk_shape: elements per dimension; counts: chunks per dimension; strides: keys per step.
+    """shape and chunk_shape: elements per dimension; counts: chunks per dimension, whole: those of full length; strides:
+    keys per step.
 
     Raises FormatError if the two shapes do not belong together, LimitError if the grid has 2^60 chunks or more.
     """
@@ -29,6 +30,7 @@ class Grid:
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
     counts: tuple[int, ...] = field(init=False)
+    whole: tuple[int, ...] = field(init=False)
     strides: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,7 +48,9 @@ class Grid:
             step *= max(count, 1)
         if step >= MAX_CHUNKS:
             raise LimitError(f"a grid of {counts} chunks has more than {MAX_CHUNKS}")
+        whole = (length // chunk if chunk else 0 for length, chunk in zip(self.shape, self.chunk_shape, strict=True))
         object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "whole", tuple(whole))
         object.__setattr__(self, "strides", tuple(reversed(strides)))
 
     @property
@@ -55,7 +59,18 @@ class Grid:
         return math.prod(self.counts)
 
     def __contains__(self, coord: Coord) -> bool:
-        return len(coord) == len(self.counts) and all(0 <= c < n for c, n in zip(coord, self.counts, strict=True))
+        return self.key_inside(coord) is not None
+
+    def key_inside(self, coord: Coord) -> int | None:
+        """`key` of a whole coordinate, None if it lies outside the grid. (One loop: every request comes through here.)"""
+        if len(coord) != len(self.counts):
+            return None
+        key = 0
+        for c, count, stride in zip(coord, self.counts, self.strides, strict=True):
+            if not 0 <= c < count:
+                return None
+            key += c * stride
+        return key
 
     def key(self, coord: Coord) -> int:
         """The place of a coordinate (or of the first chunk below a leading part of one)."""
@@ -87,6 +102,12 @@ class Grid:
 
     def extent(self, coord: Coord) -> tuple[int, ...]:
         """How many elements a chunk really has in each dimension: clipped to the shape."""
+        for c, whole in zip(coord, self.whole, strict=True):
+            if c >= whole:
+                return self._clipped(coord)
+        return self.chunk_shape
+
+    def _clipped(self, coord: Coord) -> tuple[int, ...]:
         return tuple(
             min(chunk, length - c * chunk) for c, chunk, length in zip(coord, self.chunk_shape, self.shape, strict=True)
         )

@@ -7,7 +7,7 @@ one while others are made from it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from arrayfs.format.model import ArrayMeta, ChunkTable
 
 Keys = NDArray[np.uint64]
 Places = NDArray[np.uint32]
+Mask = NDArray[np.bool_] | slice
 
 
 class SpanEntry(NamedTuple):
@@ -43,6 +44,22 @@ class ChunkRef(NamedTuple):
     size: int
 
 
+class _Columns(NamedTuple):
+    """The chunk table of one span entry, for one row at a time. mtimes: None if all are the layer's."""
+
+    layer: Layer
+    block_ids: memoryview
+    offsets: memoryview
+    sizes: memoryview
+    mtimes: memoryview | None
+
+    @staticmethod
+    def of(entry: SpanEntry) -> _Columns:
+        chunks, times = entry.meta.chunks, entry.layer.chunk_mtimes(entry.position)
+        views = chunks.block_ids.data, chunks.offsets.data, chunks.sizes.data
+        return _Columns(entry.layer, *views, None if times is None else times.data)
+
+
 class ChunkIndex:
     """The chunks of one array that the layers have, by key.
 
@@ -50,15 +67,19 @@ class ChunkIndex:
     - `keys` is strictly increasing; `entries[i]` and `rows[i]` say which span entry and which row of its chunk table
       key i stands in.
     - Holes are not in the index, nor is what lay outside the shape in any layer at or above the one that wrote it.
+    - `_last` is a coordinate and its place: one file's requests ask for one chunk again and again.
     """
 
-    __slots__ = ("_entry_view", "_key_view", "_row_view", "entries", "grid", "keys", "rows", "span")
+    __slots__ = ("_columns", "_entry_view", "_key_view", "_last", "_row_view", "entries", "grid", "keys", "rows", "span")
 
     def __init__(self, grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places) -> None:
         self.grid = grid
         self.span = span
         self.keys, self.entries, self.rows = keys, entries, rows
+        # memoryviews give Python numbers at a third of the price of numpy's
         self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
+        self._columns = [_Columns.of(entry) for entry in span]
+        self._last: tuple[Coord | None, int | None] = (None, None)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -70,9 +91,16 @@ class ChunkIndex:
 
     def place(self, coord: Coord) -> int | None:
         """The place of a chunk in the sorted columns, or None if no layer has it."""
-        if coord not in self.grid:
+        last, place = self._last
+        if coord != last:
+            place = self._search(coord)
+            self._last = coord, place
+        return place
+
+    def _search(self, coord: Coord) -> int | None:
+        key = self.grid.key_inside(coord)
+        if key is None:
             return None
-        key = self.grid.key(coord)
         place = bisect_left(self._key_view, key)
         if place == len(self._key_view) or self._key_view[place] != key:
             return None
@@ -80,34 +108,33 @@ class ChunkIndex:
 
     def ref(self, place: int) -> ChunkRef:
         """Where the chunk at `place` of the sorted columns lies."""
-        entry = self.span[self._entry_view[place]]
+        columns = self._columns[self._entry_view[place]]
         row = self._row_view[place]
-        chunks = entry.meta.chunks
-        block_id = int(chunks.block_ids[row])
-        block_row = entry.layer.block_row(block_id)
+        block_id = columns.block_ids[row]
+        block_row = columns.layer.block_row(block_id)
         if block_row < 0:
+            entry = self.span[self._entry_view[place]]
             coord = self.grid.coord(self._key_view[place])
             raise FormatError(
                 f"{entry.layer.name}: array {entry.meta.name!r}: chunk {coord}: in block {block_id}, which is not there"
             )
-        return ChunkRef(entry.layer, block_row, int(chunks.offsets[row]), int(chunks.sizes[row]))
+        return ChunkRef(columns.layer, block_row, columns.offsets[row], columns.sizes[row])
 
     def size(self, place: int) -> int:
         """Bytes of the stored chunk at `place`, as its entry says; known even where its block is not there."""
-        return int(self.span[self._entry_view[place]].meta.chunks.sizes[self._row_view[place]])
+        return self._columns[self._entry_view[place]].sizes[self._row_view[place]]
 
     def mtime_ns(self, place: int) -> int:
         """When the chunk at `place` was written: what its layer says of it, else the layer's time."""
-        entry = self.span[self._entry_view[place]]
-        times = entry.layer.chunk_mtimes(entry.position)
-        return entry.layer.time_ns if times is None else int(times[self._row_view[place]])
+        columns = self._columns[self._entry_view[place]]
+        times = columns.mtimes
+        return columns.layer.time_ns if times is None else times[self._row_view[place]]
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
         """`mtime_ns` for places low to high."""
         out = np.empty(high - low, np.int64)
-        entries, rows = self.entries[low:high], self.rows[low:high]
-        for number in np.unique(entries):
-            entry, mask = self.span[number], entries == number
+        rows = self.rows[low:high]
+        for entry, mask in self._by_entry(low, high):
             times = entry.layer.chunk_mtimes(entry.position)
             out[mask] = entry.layer.time_ns if times is None else times[rows[mask]]
         return out
@@ -125,19 +152,26 @@ class ChunkIndex:
     def stored_sizes(self, low: int, high: int) -> Places:
         """Sizes in bytes of the stored chunks at places low to high."""
         out = np.empty(high - low, np.uint32)
-        entries, rows = self.entries[low:high], self.rows[low:high]
-        for entry in np.unique(entries):
-            mask = entries == entry
-            out[mask] = self.span[entry].meta.chunks.sizes[rows[mask]]
+        rows = self.rows[low:high]
+        for entry, mask in self._by_entry(low, high):
+            out[mask] = entry.meta.chunks.sizes[rows[mask]]
         return out
+
+    def _by_entry(self, low: int, high: int) -> Iterator[tuple[SpanEntry, Mask]]:
+        """The span entries that places low to high lie in, and which of the places lie in each."""
+        if len(self.span) == 1:
+            yield self.span[0], slice(None)
+            return
+        entries = self.entries[low:high]
+        for number in np.unique(entries):
+            yield self.span[number], entries == number
 
     def stored_shares(self, low: int, high: int) -> NDArray[np.int64]:
         """The part of its compressed block that each chunk at places low to high takes, in bytes."""
         out = np.zeros(high - low, np.int64)
-        entries, rows = self.entries[low:high], self.rows[low:high]
-        for number in np.unique(entries):
-            layer, chunks = self.span[number].layer, self.span[number].meta.chunks
-            mask = entries == number
+        rows = self.rows[low:high]
+        for entry, mask in self._by_entry(low, high):
+            layer, chunks = entry.layer, entry.meta.chunks
             blocks = layer.footer.blocks
             block_rows = layer.block_rows(chunks.block_ids[rows[mask]])
             known = np.maximum(block_rows, 0)
@@ -218,7 +252,8 @@ def is_hole(layer: Layer, chunks: ChunkTable) -> NDArray[np.bool_]:
     holes = ext.holes[np.lexsort((ext.holes[:, 1], ext.holes[:, 0]))]
     known, asked = _address(holes[:, 0], holes[:, 1]), _address(chunks.block_ids, chunks.offsets)
     nearest = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-    return (known[nearest] == asked) & (holes[nearest, 2] == chunks.sizes)
+    mask: NDArray[np.bool_] = (known[nearest] == asked) & (holes[nearest, 2] == chunks.sizes)
+    return mask
 
 
 def _address(block_ids: Places, offsets: Places) -> Keys:

@@ -46,7 +46,6 @@ class Layer:
         blob: Blob,
         footer: Footer,
         ext: Extension | None,
-        layer_id: bytes,
         footer_start: int,
         serial: int | None = None,
     ) -> None:
@@ -55,7 +54,6 @@ class Layer:
         self.blob = blob
         self.footer = footer
         self.extension = ext
-        self.id = layer_id
         self.footer_start = footer_start
         blocks = footer.blocks
         self._offsets = blocks.file_offsets.data
@@ -63,6 +61,14 @@ class Layer:
         self._sizes = blocks.uncompressed_sizes.data
         self._codecs = blocks.codecs.data
         self._crcs = _block_checksums(footer, ext)
+
+    @cached_property
+    def id(self) -> bytes:
+        """The layer's id, 16 bytes: what its extension block says, else a digest of its footer."""
+        if self.extension is not None:
+            return self.extension.layer_id
+        footer_size = self.blob.size - TRAILER.size - self.footer_start
+        return hashlib.sha256(self.blob.read(self.footer_start, footer_size)).digest()[:16]
 
     @property
     def name(self) -> str:
@@ -189,8 +195,7 @@ def _open_layer(number: int, blob: Blob) -> Layer:
         ext = decode_extension(_range(blob, tail, tail_start, start, size))
         if ext.footer_crc != crc32c(footer_bytes):
             raise ChecksumError(f"footer: checksum is {crc32c(footer_bytes):08x}, {ext.footer_crc:08x} was written")
-    layer_id = ext.layer_id if ext is not None else hashlib.sha256(footer_bytes).digest()[:16]
-    return Layer(number, blob, footer, ext, layer_id, place.start)
+    return Layer(number, blob, footer, ext, place.start)
 
 
 def extension_row(footer: Footer) -> int | None:

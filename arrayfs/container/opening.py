@@ -134,20 +134,40 @@ def lock_for_writing(store: Store, names: ContainerNames) -> Lock:
     return lock
 
 
-def clear_abandoned(store: Store, names: ContainerNames) -> list[str]:
-    """Remove parts that a dead writer left; those that are whole layers are kept and named."""
+def clear_abandoned(store: Store, names: ContainerNames, stack: LayerStack) -> list[str]:
+    """Remove parts that a dead writer left; those that are whole layers of no version are kept and named.
+
+    Nothing here keeps the container from being opened: what cannot be removed is named.
+    """
     warnings = []
+    committed = {layer.id for layer in stack.layers}
     for name in store.list():
-        if names.parse_part(name) is None or not store.is_part_abandoned(name):
+        if names.parse_part(name) is None:
             continue
         try:
-            blob = store.open(name)
-            try:
-                open_layer(0, blob)
-            finally:
-                blob.close()
-            warnings.append(f"{name}: a finished layer that was never published is kept; it was not taken in")
-        except FormatError:
+            if not store.is_part_abandoned(name):
+                continue
+            left = _finished_layer(store, name)
+            if left is not None and left not in committed:
+                warnings.append(f"{name}: a finished layer that was never published is kept; it was not taken in")
+                continue
             store.remove_abandoned(name)
+        except (LockedError, MissingObjectError):
+            continue  # its writer is at work, or someone else was faster
+        except OSError as error:
+            warnings.append(f"{name}: left behind by a commit that never finished, cannot be removed: {error}")
+            continue
+        if left is None:
             warnings.append(f"{name}: removed, a commit that never finished (process {os.getpid()} found it)")
     return warnings
+
+
+def _finished_layer(store: Store, name: str) -> bytes | None:
+    """The id of the layer that a part is, None if it has no footer (yet)."""
+    blob = store.open(name)
+    try:
+        return open_layer(0, blob).id
+    except FormatError:
+        return None
+    finally:
+        blob.close()

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.errors import ChecksumError, ObjectExistsError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import compress, decompress
 from arrayfs.format.model import BlockTable
@@ -55,7 +56,11 @@ class LayerPart:
     def part(self) -> Part:
         """The file, made when it is first needed."""
         if self._part is None:
-            self._part = self._store.create_part(self._part_name)
+            try:
+                self._part = self._store.create_part(self._part_name)
+            except ObjectExistsError:
+                # nobody else makes this name: an earlier try failed after the file was there
+                self._part = self._store.adopt_part(self._part_name)
         return self._part
 
     def __len__(self) -> int:
@@ -69,7 +74,7 @@ class LayerPart:
     def add_blocks(self, codec: str | None, blocks: Sequence[Sequence[bytes | memoryview]]) -> range:
         """Append several blocks, compressed side by side by worker threads; returns their rows."""
         first = len(self)
-        raws = [b"".join(chunks) for chunks in blocks]
+        raws = [chunks[0] if len(chunks) == 1 else b"".join(chunks) for chunks in blocks]
         for raw, stored in zip(raws, self._workers.map(lambda data: compress(codec, data), raws), strict=True):
             self._append(codec, stored, len(raw))
         return range(first, len(self))
@@ -130,6 +135,22 @@ class LayerPart:
             codec_names=names,
         )
         return table, _column(self._crcs, 0, np.uint32)
+
+    def can_sync(self) -> bool:
+        """Whether the file can still be made durable."""
+        try:
+            self.part.sync()
+        except OSError:
+            return False
+        return True
+
+    def copy_to(self, other: LayerPart) -> None:
+        """Append all blocks to another part, in order, so that rows mean the same there. Raises ChecksumError."""
+        for row in range(len(self)):
+            stored = self.read_stored(row)
+            if crc32c(stored) != self._crcs[row]:
+                raise ChecksumError(f"{self.name}: block {row} is not what was written")
+            other.copy_block(self.codec(row), stored, self._sizes[row])
 
     def discard(self) -> None:
         """Remove the file; nothing of it is wanted any more."""

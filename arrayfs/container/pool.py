@@ -7,6 +7,7 @@ the part, so writing any amount needs the same memory. Single-threaded: the cont
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from arrayfs.container.array import Array, Change, PackedRef
@@ -55,6 +56,8 @@ class Pool:
         self._cache = cache
         self._store, self._names = store, names
         self._part: LayerPart | None = None
+        # a publication failed: whether the part can still be made durable is to be seen before the next
+        self.doubtful = False
 
     @property
     def part(self) -> LayerPart:
@@ -90,11 +93,15 @@ class Pool:
                 f"array {array.name!r}: chunk {coord} has {len(content)} bytes, {CHUNK_LIMIT - 1} is the limit"
             )
         self._set(array, coord, Change(content, mtime_ns))
+        self.bound()
+
+    def bound(self) -> None:
+        """Pack where more is raw than the limit allows; whatever happens, no change is lost."""
         if self.raw_size > self.options.dirty_limit:
             self.pack(self.raw_size - self.options.dirty_limit // 2)
 
     def put_all(self, array: Array, changes: Iterable[tuple[Coord, Change]]) -> None:
-        """Set several chunks of one array."""
+        """Set several chunks of one array, all of them, then `bound` is due: packing may fail and must come behind."""
         for coord, change in changes:
             self._set(array, coord, change)
         self.touch(array)
@@ -184,6 +191,29 @@ class Pool:
         del array.changes[coord]
         return True
 
+    def renew(self) -> None:
+        """Write the part anew if it cannot be made durable any more: a sync that failed fails for good.
+
+        Raises ChecksumError if the failed one's bytes are not what was written, OSError if the medium fails again.
+        """
+        old = self._part
+        if old is not None and len(old) and not old.can_sync():
+            new = LayerPart(self._store, self._names)
+            try:
+                old.copy_to(new)
+            except BaseException:
+                with suppress(OSError):
+                    new.discard()
+                raise
+            for array in self.arrays:
+                for coord, change in array.changes.items():
+                    if isinstance(change.content, PackedRef):
+                        array.changes[coord] = change._replace(content=change.content._replace(part=new))
+            self._part = new
+            with suppress(OSError):  # a left-over is removed by the next writer
+                old.discard()
+        self.doubtful = False
+
     def release(self, array: Array, coords: Iterable[Coord]) -> None:
         """These coordinates are outside the array now: their raw bytes count no more."""
         for coord in coords:
@@ -192,7 +222,7 @@ class Pool:
     def committed(self) -> None:
         """What was held here is the layers' word now; the next change begins a new part."""
         self.arrays, self.raw, self.raw_size = {}, {}, 0
-        self._part = None
+        self._part, self.doubtful = None, False
 
     def discard(self) -> None:
         """Give up all changes, and the part."""

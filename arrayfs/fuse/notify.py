@@ -1,8 +1,8 @@
 """Telling the kernel what changed behind its back: a thread that holds no lock and answers no request.
 
 The kernel's side of an invalidation waits for requests that are under way, so a handler that sent one could wait for
-itself (docs/DESIGN.md, "What blocks"). `changed` therefore only notes it down. The thread may well have to wait until
-the request that caused the change is answered; that is what makes it right.
+itself, for ever (in a read, a look-up or an unlink it does). `changed` therefore only notes it down. The thread may
+well have to wait until the request that caused the change is answered; that is what makes it right.
 """
 
 from __future__ import annotations

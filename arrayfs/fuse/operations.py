@@ -70,6 +70,7 @@ class TreeOperations(pyfuse3.Operations):
         self._on_ready = on_ready
         self._files: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
+        self._control_listings: set[int] = set()  # handles of the control directory
         self._open_count: dict[int, int] = {}
         self._unflushed: dict[int, int] = {}  # handle -> bytes written since its last FLUSH
         self._ahead_at_read: set[int] = set()  # handles whose first READ starts the decoding of what follows
@@ -275,17 +276,22 @@ class TreeOperations(pyfuse3.Operations):
         directory = self._tree.opendir(inode)
         self._last_handle = handle = self._last_handle + 1
         self._directories[handle] = directory
+        if inode == self._control_inode:
+            self._control_listings.add(handle)
         return handle
 
     @request
     def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         reply, answer = pyfuse3.readdir_reply, self._answer
+        if fh in self._control_listings:
+            answer = partial(_fill, self._never_known)
         for name, attr, cookie in self._directories[fh].entries(start_id):
             if not reply(token, name.encode("utf-8", "surrogateescape"), answer(attr), cookie):
                 break
 
     @request
     def releasedir(self, fh: int) -> None:
+        self._control_listings.discard(fh)
         self._directories.pop(fh).release()
 
     @waiting_request
@@ -306,9 +312,7 @@ class TreeOperations(pyfuse3.Operations):
         follows = size >= READ_SIZE and self._ahead.ascending(inode)
         if follows and size > STORE_LIMIT:
             self._ahead_at_read.add(handle)  # only a READ tells that the kernel does not have the pages
-        elif follows:
-            self._ahead.start(file)
-        if 0 < size < READ_SIZE or (follows and size <= STORE_LIMIT):
+        elif 0 < size < READ_SIZE or (follows and self._ahead.start(file)):
             self._pages.store(inode, file, size)
 
     def _may(self, inode: int, wanted: int, ctx: RequestContext) -> None:

@@ -2,8 +2,8 @@
 
 pyfuse3 looks the name `trio` up in its module whenever it needs it. `InlineRuntime` puts a stand-in there: its lock
 never waits, its `wait_readable` is a `poll`, its nursery runs the session loops itself. A request then costs 9 µs
-instead of 33, and 20 or more of waking up are saved by asking a while before sleeping (docs/DESIGN.md, "The mount's
-loop").
+instead of 33, and 20 or more of waking up are saved by asking a while before sleeping. That is a seam of pyfuse3's, but
+not a promised one: with a version in which it was not tried, trio runs the mount.
 
 Rules
 - One thread (that of `run`) receives all requests and answers them, one at a time.
@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 from collections import deque
@@ -27,8 +28,13 @@ from typing import Any, Literal, Protocol, TypeVar
 import pyfuse3
 import trio
 
+log = logging.getLogger("arrayfs.fuse")
+
 T = TypeVar("T")
 Loop = Coroutine[Any, Any, None]
+
+# Versions of pyfuse3 whose main loop uses of trio just what `_stand_in` has.
+TRIED = ("3.5.",)
 
 # How often the device is asked before the thread sleeps in poll. A round is about 1 µs; a client's next request comes
 # within 60 µs or much later. 20 rounds are too few, and without the yield a mount on one core loses 10 to 16 %.
@@ -54,6 +60,9 @@ class Runtime(Protocol):
 
 def make_runtime(name: Literal["inline", "trio"]) -> Runtime:
     """Return a runtime for one session: `inline` is the fast one, `trio` the fall-back with the same meaning."""
+    if name == "inline" and not pyfuse3.__version__.startswith(TRIED):
+        log.warning("pyfuse3 %s: its loop is run by trio, which is slower", pyfuse3.__version__)
+        name = "trio"
     return TrioRuntime() if name == "trio" else InlineRuntime()
 
 

@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from arrayfs.container.array import Array, source_name
+from arrayfs.container.array import Array, share, source_name
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
-from arrayfs.container.index import ChunkRef
+from arrayfs.container.index import ChunkIndex, ChunkRef
 from arrayfs.errors import FormatError
 from arrayfs.view.attr import Attr
 from arrayfs.view.chunks import ChunkFormat
@@ -26,6 +26,7 @@ from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
 from arrayfs.view.numbers import InodeNumbers, NumberRange, Prefix
 
 STAT_BLOCK = 512
+NO_ATTR = Attr(0, 0, 0, 0, 0)
 
 
 class ZarrArray:
@@ -33,7 +34,8 @@ class ZarrArray:
 
     root: its directory. array: where the chunks are kept, native or opaque. look: 2 or 3, which documents describe it.
     inner: lengths of the inner axes of a FixedSizeList type: one axis each for Zarr, always with the one chunk 0.
-    files: chunks that are objects. directories: chunk directories that are objects, by their components.
+    files: chunks that are objects. directories: chunk directories that are objects, by their components; passing: some
+    that were computed lately, valid until one becomes an object or numbers change.
     gone: its document was removed; the chunks stay until they are removed too, or a document comes back.
     """
 
@@ -58,8 +60,13 @@ class ZarrArray:
         self.gone = False
         self.files: dict[Coord, File] = {}
         self.directories: dict[Components, Directory] = {}
+        self.passing: dict[Components, Directory] = {}
+        # the last chunk that was asked for, and the answer: opening a file asks several times
+        self._asked: tuple[Coord, ChunkIndex, ChunkFormat] | None = None
+        self._answer = NO_ATTR
         self._numbers = numbers
         self._range: NumberRange | None = None
+        self._range_grid = array.grid
 
     @property
     def rank(self) -> int:
@@ -101,19 +108,24 @@ class ZarrArray:
 
     def number(self, prefix: Prefix) -> int:
         """The inode number of an untouched chunk or chunk directory."""
-        if self._range is None or not self._range.fits(tuple(max(n, 1) for n in self.counts)):
-            self._range = self._numbers.take_range(self, self.counts)
+        if self._range is None or self._range_grid is not self.array.grid:
+            self._range_grid = self.array.grid
+            if self._range is None or not self._range.fits(tuple(max(count, 1) for count in self.counts)):
+                self._range = self._numbers.take_range(self, self.counts)
+                self.passing.clear()
         return self._range.number(prefix)
 
     # --- chunks -------------------------------------------------------------------------------------------------------
 
     def stored(self, coord: Coord) -> Coord:
         """The container's coordinate of a chunk."""
-        return coord[: len(self.array.spec.shape)]
+        return coord[: len(self.array.spec.shape)] if self.inner else coord
 
     def has(self, coord: Coord) -> bool:
         """Whether there is such a chunk file."""
-        return not any(coord[len(self.array.spec.shape) :]) and self.array.has(self.stored(coord))
+        if self.inner and any(coord[-len(self.inner) :]):
+            return False
+        return self.array.has(self.stored(coord))
 
     def has_below(self, prefix: Prefix) -> bool:
         """Whether any committed chunk that is still there begins with these coordinates."""
@@ -158,6 +170,15 @@ class ZarrArray:
 
     def attr(self, coord: Coord) -> Attr:
         """What stat says of a chunk that is no object. The chunk must exist."""
+        if self.stored(coord) in self.array.changes:
+            return self._attr(coord)
+        asked = coord, self.array.index, self.chunks
+        if asked != self._asked:
+            self._answer = self._attr(coord)
+            self._asked = asked
+        return self._answer
+
+    def _attr(self, coord: Coord) -> Attr:
         place = self.stored(coord)
         size = self.file_size(coord)
         blocks = -(-self._stored_share(place) // STAT_BLOCK)
@@ -171,9 +192,7 @@ class ZarrArray:
             return 0  # who reads it gets the error; who lists, removes or replaces it does not
         if not isinstance(found, tuple):
             return len(found or b"")
-        source, row, _, size = found
-        whole = source.block_size(row)
-        return source.stored_size(row) * size // whole if whole else 0
+        return share(found)
 
     def has_chunks(self, prefix: Prefix) -> bool:
         """Whether any chunk begins with these coordinates, committed or not."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import errno
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from arrayfs.errors import RefusedError
 from arrayfs.view.nodes import Binding, Directory, File
 
 if TYPE_CHECKING:
+    from arrayfs.container.commit import CommitReport
     from arrayfs.view.tree import Tree
 
 NAME = ".arrayfs"
@@ -35,6 +37,8 @@ class Control:
         tree.nodes[self.directory.ino] = self.directory
         self._status = self._file(STATUS, STATUS_MODE)
         self._commit = self._file(COMMIT, COMMIT_MODE)
+        # what the newest commit through this tree made, None before the first
+        self.last_commit: dict[str, object] | None = None
 
     def _file(self, name: str, mode: int) -> File:
         file = File(self._tree.numbers.take(), self._tree.now(), mode)
@@ -81,7 +85,19 @@ class Control:
             "last_commit": self.last_commit,
         }
 
-    last_commit: dict[str, object] | None = None
+    def committed(self, report: CommitReport, message: str) -> None:
+        """Note what the newest commit of this mount made."""
+        time_ns = self._tree.container.stack.newest.time_ns
+        moment = datetime.fromtimestamp(time_ns // 10**9, UTC).replace(microsecond=time_ns % 10**9 // 1000)
+        self.last_commit = {
+            "sidecar": report.sidecar,
+            "version": report.version,
+            "bytes": report.size,
+            "arrays": report.arrays,
+            "chunks": report.chunks,
+            "time": moment.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "message": message,
+        }
 
     def owns(self, file: File) -> bool:
         """Whether this is a file of the control directory."""

@@ -45,6 +45,8 @@ class Documents:
         if not directory.loaded:
             directory.loaded = True
             directory.zarr = self._load(directory)
+            if directory.zarr is not None:
+                self._tree.place_below(directory, directory.zarr)
         return directory.zarr
 
     def _load(self, directory: Directory) -> ZarrArray | None:
@@ -109,6 +111,13 @@ class Documents:
             return 2, zarr2.parse_group(data, zattrs, version)
         return self.look, None
 
+    def describes_array(self, directory: Directory) -> bool:
+        """Whether a client's document here describes an array, or does not parse, so that what held before holds."""
+        try:
+            return isinstance(self._stored(directory)[1], ArrayDocument)
+        except ValueError:
+            return True
+
     def _current(self, directory: Directory) -> Array | None:
         """The native array that is here now: what a document says the same of keeps the container's types."""
         name = self.array_name(directory)
@@ -121,7 +130,7 @@ class Documents:
     def synthetic_names(self, directory: Directory) -> tuple[str, ...]:
         """The documents that this directory shows though no client wrote one."""
         zarr = self.zarr(directory)
-        if zarr is not None and zarr.gone:
+        if zarr is not None and (zarr.gone or isinstance(zarr.chunks, OpaqueChunks)):
             return ()
         # an array that cannot be shown does not make a group of its own directory, only of those above
         if zarr is None and directory.natives <= (directory.array_name in self._tree.counted):
@@ -135,6 +144,9 @@ class Documents:
             names = V2_GROUP_NAMES
         else:
             names = V2_ARRAY_NAMES if zarr2.has_type(zarr.array.spec) else V3_NAMES
+        # what was hidden under the other look stays hidden under this one
+        if directory.hidden & ({".zarray", ".zgroup"} if names == V3_NAMES else {"zarr.json"}):
+            return ()
         return tuple(name for name in names if name not in directory.children and name not in directory.hidden)
 
     def render(self, directory: Directory, name: str) -> bytes:
@@ -193,8 +205,8 @@ class Documents:
         if zarr is not None and not self._has_any(directory) and not self.synthetic_names(directory):
             zarr.gone = True  # rm -r takes the document first; an editor brings it back
             self._tree.watch(directory)
-        elif zarr is not None and document is not None:
-            self._dissolve(directory, zarr)
+        elif zarr is not None and (document is not None or self._has_any(directory)):
+            self.dissolve(directory, zarr)  # a group now, or an array whose grid nobody here knows
         if directory.parent is None and isinstance(document, GroupDocument):
             self._set_root_attributes(document)
 
@@ -219,7 +231,7 @@ class Documents:
                 if not opaque:
                     self._container.set_attributes(zarr.array, dict(document.typed))
                 return
-            self._dissolve(directory, zarr)
+            self.dissolve(directory, zarr)
         self._create(directory, look, document, spec)
 
     def _register(self, zarr: ZarrArray) -> None:
@@ -238,7 +250,7 @@ class Documents:
         directory.array_name = None if opaque else name
         self._tree.adopt(directory, directory.zarr)
 
-    def _dissolve(self, directory: Directory, zarr: ZarrArray) -> None:
+    def dissolve(self, directory: Directory, zarr: ZarrArray) -> None:
         """The array is one no more: its chunk files become plain files, none loses a byte."""
         self._tree.release_chunks(zarr)
         if zarr.array.name in self._container:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array
 from arrayfs.container.grid import Coord
-from arrayfs.errors import FormatError, RefusedError, StaleError
+from arrayfs.errors import FormatError, LimitError, RefusedError, StaleError
 from arrayfs.view import documents, plain
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import PIECE_SIZE, BaseReader, Draft
@@ -130,6 +130,15 @@ class Files:
             file.judged = False
         return file.draft
 
+    def own(self, file: File) -> None:
+        """Have the content in a draft, so that it can be put under another name."""
+        if file.draft is None or file.judged:
+            content = bytes(self.whole(file))
+            self.unsettle(file)
+            file.draft = Draft(None, 0)
+            if content:
+                file.draft.write(0, content)
+
     def _base(self, file: File) -> BaseReader:
         """What the draft lies over: the file as it is kept now."""
         binding = file.bindings[0] if file.bindings else None
@@ -172,7 +181,7 @@ class Files:
     def judge(self, file: File, *, final: bool) -> None:
         """Decide what the draft is. final: nobody writes on, so a chunk of a wrong length becomes a plain file."""
         draft = file.draft
-        if draft is None or file.judged:
+        if draft is None or file.judged or not file.bindings:
             return
         places = [self.chunk_place(binding) for binding in file.bindings]
         if any(places):
@@ -202,15 +211,13 @@ class Files:
                 continue
             try:
                 self.bind_chunk(file, binding, *place, content)
-            except FormatError as error:
+            except (FormatError, LimitError) as error:
                 if not final:
                     return
                 self._tree.warn(f"{'/'.join(self._tree.path_of(binding))}: kept as a plain file: {error}")
-                self.bind_plain(file, binding)
+                self.bind_plain(file, binding, *place)
                 self._store_plain(file, binding, draft)
         file.draft, file.judged, file.kept = None, False, None
-        if not file.bindings:
-            file.kept = content
 
     def bind_chunk(
         self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview
@@ -224,14 +231,13 @@ class Files:
         binding.zarr, binding.coord = zarr, coord
         zarr.files[coord] = file
 
-    def bind_plain(self, file: File, binding: Binding) -> None:
-        """Keep a file's content as a plain file from now on; a chunk under that name is gone."""
-        if binding.zarr is not None:
-            zarr, coord = binding.zarr, binding.coord
-            if zarr.has(coord):
-                zarr.remove(coord, file.mtime_ns)
-            zarr.files.pop(coord, None)
-            binding.zarr = None
+    def bind_plain(self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord) -> None:
+        """Keep a file's content as a plain file from now on; the chunk under that name is gone."""
+        if zarr.has(coord):
+            zarr.remove(coord, file.mtime_ns)
+        zarr.files.pop(coord, None)
+        binding.zarr = None
+        self._tree.nodes[file.ino] = file  # the kernel goes on using the number, which was the chunk's
         self._tree.materialise(binding.directory).children[binding.name] = file
 
     # --- plain files --------------------------------------------------------------------------------------------------
@@ -306,6 +312,8 @@ class Files:
         self._drop_plain(binding)
         if not file.bindings:
             self.unsettle(file)
+            if file.opens:
+                self._tree.nodes[file.ino] = file  # its handles still ask by its number
 
     def _hand_over(self, file: File) -> None:
         """The first of several names goes: make sure that the next one has the content too."""

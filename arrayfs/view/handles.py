@@ -58,6 +58,9 @@ class OpenFile:
     def truncate(self, size: int) -> None:
         """Cut the file, or let it grow by zeros."""
         with self._tree.container.lock:
+            self._tree.control.refuse_change(self._file)
+            if self._tree.control.owns(self._file):
+                return
             self._file.mtime_ns = self._tree.now()
             self._tree.files.truncate(self._file, size)
 

@@ -104,19 +104,9 @@ class Namespace:
             raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
         if not file.bindings:
             raise NoEntryError(errno.ENOENT, "the file was removed")
-        self._own(file)
+        self._tree.files.own(file)
         self._attach(file, directory, name)
         return file
-
-    def _own(self, file: File) -> None:
-        """Have the content in a draft, so that it can be put under another name."""
-        files = self._tree.files
-        if file.draft is None or file.judged:
-            content = bytes(files.whole(file))
-            files.unsettle(file)
-            file.draft = Draft(None, 0)
-            if content:
-                file.draft.write(0, content)
 
     def _attach(self, file: File, directory: Directory, name: str) -> None:
         """Give a file with a draft a name; judge it at once unless somebody still writes."""
@@ -148,7 +138,14 @@ class Namespace:
             self._tree.materialise(directory).children.pop(name, None)
             self._tree.files.drop(found, binding)
         self._touch(directory)
-        if name in documents.NAMES:
+        self._document_left(directory, name)
+
+    def _document_left(self, directory: Directory, name: str) -> None:
+        """A document was removed or has another name now: none that is made from the container takes its place."""
+        if name in documents.NAMES and name not in directory.children:
+            for shown in self._tree.documents.synthetic_names(directory):
+                if shown == name or name != ".zattrs":  # under the other look it has another name
+                    self._hide(directory, shown)
             self._tree.documents.changed(directory)
 
     def _hide(self, directory: Directory, name: str) -> None:
@@ -158,13 +155,6 @@ class Namespace:
         reserved = plain.HIDDEN + "/".join((*directory.path(), name))
         if reserved not in self._container:
             self._container.define(reserved, plain.spec_of(0), {})
-
-    def _unhide(self, directory: Directory) -> None:
-        for name in directory.hidden:
-            reserved = plain.HIDDEN + "/".join((*directory.path(), name))
-            if reserved in self._container:
-                self._container.remove(self._container.get(reserved))
-        directory.hidden.clear()
 
     def _stay(self, directory: Directory) -> None:
         """Something goes from here: the directory stays, even when nothing implies it any more."""
@@ -195,7 +185,8 @@ class Namespace:
     def _detach(self, directory: Directory) -> None:
         """Take an empty directory out of the tree."""
         self._tree.documents.drop(directory)
-        self._unhide(directory)
+        self._uncover(directory)
+        directory.hidden.clear()
         if directory.marker is not None:
             self._container.remove(directory.marker)
             directory.marker = None
@@ -231,7 +222,7 @@ class Namespace:
         if self._tree.chunk_place(target, new_name) is None and old.zarr is None and not file.synthetic:
             self._move_plain(file, old, target, new_name, other)
         else:
-            self._own(file)
+            self._tree.files.own(file)
             if other is not None:
                 self._replace(target, new_name, other)
             self._remove(directory, name, file)
@@ -239,8 +230,7 @@ class Namespace:
             self._tree.nodes[file.ino] = file
             self._attach(file, target, new_name)
         self._touch(target)
-        if name in documents.NAMES:
-            self._tree.documents.changed(directory)
+        self._document_left(directory, name)
         if new_name in documents.NAMES:
             self._tree.documents.changed(target)
 
@@ -290,14 +280,19 @@ class Namespace:
                 raise NotDirectoryError(errno.ENOTDIR, f"{new_name!r} is no directory")
             self._check_empty(other)
             self._detach(other)
-        if found.owner is not None or self._would_hold_chunks(target, new_name):
-            self._move_entries(found, target, new_name)
-        else:
+        owner, components = found.owner, found.components
+        if owner is None:
             self._move_directory(found, target, new_name)
-
-    def _would_hold_chunks(self, target: Directory, name: str) -> bool:
-        place = self._tree.array_of(target)
-        return place is not None and place[0].prefix_of((*place[1], name)) is not None
+            self._place(found)
+            self._tree.adoption.adopt_below(found)
+            return
+        # chunks below it mean something else at their new place, or are chunks no more
+        leaving = self._tree.adoption.take_over(owner, components)
+        found = leaving.directories.get(components, found)
+        self._move_directory(found, target, new_name)
+        self._place(found)
+        self._tree.adoption.make_plain(leaving)
+        self._tree.adoption.adopt_below(found)
 
     def _move_directory(self, found: Directory, target: Directory, new_name: str) -> None:
         """A directory that is no chunk directory: arrays below it get new names, nothing else is touched."""
@@ -305,6 +300,8 @@ class Namespace:
         if parent is None:
             raise RefusedError(errno.EBUSY, "the root cannot be moved")
         self._stay(parent)
+        self._uncover(found)
+        parent = self._tree.materialise(parent)
         parent.children.pop(found.name, None)
         parent.count_natives(-found.natives) if found.natives else None
         target = self._tree.materialise(target)
@@ -314,6 +311,16 @@ class Namespace:
         self._rename_below(found)
         self._touch(parent)
         self._touch(target)
+
+    def _uncover(self, directory: Directory) -> None:
+        """What says of documents at and below a directory that they are hidden goes with its old name."""
+        for document in directory.hidden:
+            reserved = plain.HIDDEN + "/".join((*directory.path(), document))
+            if reserved in self._container:
+                self._container.remove(self._container.get(reserved))
+        for child in directory.children.values():
+            if isinstance(child, Directory):
+                self._uncover(child)
 
     def _rename_below(self, directory: Directory) -> None:
         """Give the arrays at and below a directory the names that fit where it is now."""
@@ -350,77 +357,6 @@ class Namespace:
             self._container.rename(zarr.array, name)
         else:
             zarr.array.name = name
-
-    def _move_entries(self, found: Directory, target: Directory, new_name: str) -> None:
-        """A chunk directory moves: what is in it changes its meaning, so each entry moves by itself."""
-        made = self.mkdir(target, new_name)
-        names = [name for name, _, _ in OpenDirectory(self._tree, found).entries(0)]
-        for name in names:
-            self.rename(found, name, made, name, no_replace=True)
-        self._detach(self._tree.materialise(found))
-        if found.parent is not None:
-            self._stay(found.parent)
-
-    # --- arrays that come and go --------------------------------------------------------------------------------------
-
-    def adopt(self, directory: Directory, zarr: ZarrArray, components: Components) -> None:
-        """Plain files below an array's directory that are chunks by name and length become chunks."""
-        for name, child in list(directory.children.items()):
-            path = (*components, name)
-            if isinstance(child, Directory):
-                if child.owner is None and child.zarr is None and zarr.prefix_of(path) is not None:
-                    child.owner, child.components = zarr, path
-                    zarr.directories[path] = child
-                    self.adopt(child, zarr, path)
-                continue
-            coord = zarr.coord_of(path)
-            if coord is None or child.writers:
-                continue
-            self._own(child)
-            self._tree.files.judge(child, final=True)
-
-    def release_chunks(self, zarr: ZarrArray) -> None:
-        """All chunk files of an array become plain files, before it is dropped."""
-        inner = (0,) * len(zarr.inner)
-        for stored in zarr.listed_coords(()).tolist():
-            coord = (*stored, *inner)
-            if not zarr.has(coord):
-                continue
-            file = self._tree.file(zarr.files.get(coord) or (zarr, coord))
-            try:
-                self._own(file)
-            except FormatError as error:
-                self._tree.warn(f"{zarr.array.name!r}: chunk {coord} is lost, its array was redefined: {error}")
-                continue
-            for binding in file.bindings:
-                binding.directory = self._tree.materialise(binding.directory)
-                self._tree.nodes[file.ino] = file
-                self._tree.files.bind_plain(file, binding)
-            file.judged = False
-        for directory in zarr.directories.values():
-            directory.owner, directory.components = None, ()
-            self._tree.nodes[directory.ino] = directory
-        zarr.directories.clear()
-        self._settle_released(zarr)
-
-    def _settle_released(self, zarr: ZarrArray) -> None:
-        """The array is no more; what its files hold is judged by what their names mean now."""
-        root = zarr.root
-        root.zarr = None
-        pending: list[Directory] = [root]
-        while pending:
-            for child in pending.pop().children.values():
-                if isinstance(child, Directory):
-                    pending.append(child)
-                elif child.draft is not None and not child.writers:
-                    self._tree.files.judge(child, final=True)
-
-    def drop_gone(self) -> None:
-        """Arrays whose document and chunks are gone are removed."""
-        for directory in list(self._tree.watched()):
-            zarr = directory.zarr
-            if zarr is not None and zarr.gone and not len(zarr.listed_coords(())):
-                self._tree.documents.drop(directory)
 
     def write_markers(self, directories: Iterable[Directory]) -> None:
         """Keep a marker for each directory that nothing else in the container implies, and for no other."""

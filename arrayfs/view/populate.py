@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arrayfs.view import paths, plain
-from arrayfs.view.documents import FILE_ARRAY, NAMES
+from arrayfs.view.documents import FILE_ARRAY
 from arrayfs.view.nodes import Binding, Components, Directory, File
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def populate(tree: Tree) -> None:
         elif name.startswith(plain.FILES):
             _add_file(tree, name)
         elif name.startswith(plain.CHUNKS):
-            _directory(tree, _components(name, plain.CHUNKS))
+            _reserved_directory(tree, _components(name, plain.CHUNKS))
         elif name.startswith(plain.HIDDEN):
             *above, last = _components(name, plain.HIDDEN)
-            directory = _directory(tree, tuple(above))
+            directory = _reserved_directory(tree, tuple(above))
             if directory is not None:
                 directory.hidden.add(last)
     for name in natives:
@@ -44,16 +44,21 @@ def _components(name: str, prefix: str) -> Components:
 
 def _is_shown(components: Components) -> bool:
     """Whether these can be names in a file system: a container may come from anyone."""
-    return all(
+    return components[:1] != (paths.CONTROL_NAME,) and all(
         part and part not in (".", "..") and "\0" not in part and len(part.encode()) <= 255 for part in components
     )
 
 
-def _directory(tree: Tree, components: Components) -> Directory | None:
-    """The directory of this path, made where it is missing; None if a file is in the way or it cannot be shown."""
+def _reserved_directory(tree: Tree, components: Components) -> Directory | None:
+    """`_directory` of a path that stands in a reserved name; None too where it cannot be shown."""
     if not _is_shown(components):
         tree.warn(f"reserved name {'/'.join(components)!r} cannot be shown")
         return None
+    return _directory(tree, components)
+
+
+def _directory(tree: Tree, components: Components) -> Directory | None:
+    """The directory of this path, made where it is missing; None if a file is in the way."""
     directory = tree.root
     for name in components:
         child = directory.children.get(name)
@@ -69,15 +74,15 @@ def _directory(tree: Tree, components: Components) -> Directory | None:
 
 def _add_file(tree: Tree, name: str) -> None:
     *above, last = _components(name, plain.FILES) or ("",)
-    directory = _directory(tree, tuple(above))
+    directory = _reserved_directory(tree, tuple(above))
     if directory is None:
         return
     if not last:  # a name that ends in "/" is a directory that nothing else implies
         directory.explicit = True
         directory.marker = tree.container.get(name)
         return
-    if last in directory.children or not _is_shown((last,)):
-        tree.warn(f"{name!r} cannot be shown: its name is taken")
+    if last in directory.children or not _is_shown((*above, last)):
+        tree.warn(f"{name!r} cannot be shown: its name is taken, or none that a file can have")
         return
     file = File(tree.numbers.take(), 0)
     binding = Binding(directory, last)
@@ -90,7 +95,7 @@ def _add_file(tree: Tree, name: str) -> None:
 def add_native(tree: Tree, name: str) -> None:
     """Make the directory of an array of the container that is no stored file."""
     components = tuple(map(paths.show, name.split("/")))
-    if name == "" and any(document in tree.root.children for document in NAMES):
+    if name == "" and tree.documents.describes_array(tree.root):
         components = ()  # the root array is ours if its document is
     directory = _directory(tree, components)
     if directory is None:

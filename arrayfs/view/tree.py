@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.grid import Coord
-from arrayfs.errors import IsDirectoryError, NoEntryError, NotDirectoryError, RefusedError, StaleError
+from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, NotDirectoryError, RefusedError, StaleError
 from arrayfs.view import plain
+from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
 from arrayfs.view.attr import Attr
 from arrayfs.view.control import Control
@@ -27,6 +28,9 @@ from arrayfs.view.namespace import Namespace
 from arrayfs.view.nodes import DIRECTORY_MODE, Binding, Components, Directory, File
 from arrayfs.view.numbers import ROOT, InodeNumbers
 from arrayfs.view.populate import populate
+
+# Computed chunk directories that an array keeps at hand.
+PASSING_LIMIT = 256
 
 Invalidate = Callable[[Iterable[int], Iterable[tuple[int, str]]], None]
 
@@ -54,6 +58,7 @@ class Tree:
         self.counted: set[str] = set()
         self.synthetic: dict[tuple[int, str], File] = {}
         self._last_ns = 0
+        self.adoption = Adoption(self)
         self._namespace = Namespace(self)
         self._touched: dict[Directory, None] = {}
         populate(self)
@@ -102,6 +107,8 @@ class Tree:
 
     def _truncate(self, file: File, size: int) -> None:
         self.control.refuse_change(file)
+        if self.control.owns(file):
+            return  # programs empty a file before they write to it; there is nothing in this one
         file.mtime_ns = self.now()
         self.files.truncate(file, size)
         if not file.writers:
@@ -163,7 +170,7 @@ class Tree:
             file = self.file(node)
             if write or truncate:
                 self.control.check_open_for_writing(file)
-            if truncate:
+            if truncate and not self.control.owns(file):
                 file.mtime_ns = self.now()
                 self.files.truncate(file, 0)
             return OpenFile(self, file, write=write or truncate)
@@ -187,11 +194,18 @@ class Tree:
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all that was closed a new version. None: nothing had changed."""
         with self.container.lock:
-            self.files.settle_all()
-            self._namespace.drop_gone()
-            self._namespace.write_markers(self._touched)
-            self._touched.clear()
-            return self.container.commit(message)
+            try:
+                self.files.settle_all()
+                self.adoption.drop_gone()
+                self._namespace.write_markers(self._touched)
+                self._touched.clear()
+                report = self.container.commit(message)
+            except (ArrayFSError, OSError) as error:
+                self.warn(f"commit failed: {error}")
+                raise
+            if report is not None:
+                self.control.committed(report, message)
+            return report
 
     def close(self) -> CommitReport | None:
         """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way."""
@@ -243,6 +257,7 @@ class Tree:
 
     def find(self, directory: Directory, name: str) -> Directory | File | tuple[ZarrArray, Coord] | None:
         """The entry of this name."""
+        self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
         child = directory.children.get(name)
         if child is not None:
             if directory is self.control.directory:
@@ -291,11 +306,17 @@ class Tree:
         known = zarr.directories.get(components)
         if known is not None:
             return known
+        known = zarr.passing.get(components)
+        if known is not None and not known.removed and known.mtime_ns == zarr.root.mtime_ns:
+            return known
+        if len(zarr.passing) >= PASSING_LIMIT:
+            zarr.passing.clear()
         parent = self.chunk_directory(zarr, components[:-1])
         prefix = zarr.prefix_of(components)
         number = zarr.number(prefix) if prefix is not None else self.numbers.take()
         directory = Directory(number, parent, components[-1], zarr.root.mtime_ns)
         directory.owner, directory.components, directory.loaded = zarr, components, True
+        zarr.passing[components] = directory
         return directory
 
     def materialise(self, directory: Directory) -> Directory:
@@ -306,6 +327,7 @@ class Tree:
         known = owner.directories.get(directory.components)
         if known is None:
             parent = self.materialise(directory.parent)
+            owner.passing.clear()  # others may be below the one that was not an object
             known = owner.directories[directory.components] = parent.children[directory.name] = directory
             directory.parent = parent
         return known
@@ -329,10 +351,13 @@ class Tree:
             return Attr(node.ino, DIRECTORY_MODE, 0, 0, node.mtime_ns, 2)
         if not node.checked:
             self.files.check_document(node)
-        size = self.files.size(node)
         binding = node.bindings[0] if node.bindings else None
         if binding is not None and binding.zarr is not None and node.draft is None:
-            blocks = binding.zarr.attr(binding.coord).blocks
+            chunk = binding.zarr.attr(binding.coord)
+            return Attr(node.ino, node.mode, chunk.size, chunk.blocks, node.mtime_ns, len(node.bindings))
+        size = self.files.size(node)
+        if binding is not None and binding.array is not None and node.draft is None:
+            blocks = -(-binding.array.stored_bytes() // STAT_BLOCK)
         else:
             blocks = -(-size // STAT_BLOCK)
         return Attr(node.ino, node.mode, size, blocks, node.mtime_ns, len(node.bindings))
@@ -361,11 +386,15 @@ class Tree:
 
     def adopt(self, directory: Directory, zarr: ZarrArray) -> None:
         """Files that were here before the array's document become its chunks, where they fit."""
-        self._namespace.adopt(directory, zarr, ())
+        self.adoption.adopt(directory, zarr, ())
+
+    def place_below(self, directory: Directory, zarr: ZarrArray) -> None:
+        """Directories that were here before the array was looked at learn that they lie between its chunks."""
+        self.adoption.place_below(directory, zarr, ())
 
     def release_chunks(self, zarr: ZarrArray) -> None:
         """Chunk files become plain files."""
-        self._namespace.release_chunks(zarr)
+        self.adoption.release_chunks(zarr)
 
     def reshaped(self, zarr: ZarrArray) -> None:
         """An array got another shape: what the kernel knows of chunks that were cut or moved is wrong."""

@@ -71,7 +71,7 @@ class ModelArray:
 
     def stored_fill(self, coord: Coord) -> bytes:
         """What a chunk of nothing but fill values would be stored as."""
-        return self.stored(np.full(self.extent(coord), self.fill, object))
+        return self.stored(self._blank(coord))
 
     def stored_chunks(self) -> dict[Coord, bytes]:
         return {coord: self.stored(elements) for coord, elements in self.chunks.items()}
@@ -82,8 +82,14 @@ class ModelArray:
         inside = set(self.coords())
         self.chunks = {coord: self._recut(coord, old) for coord, old in self.chunks.items() if coord in inside}
 
+    def _blank(self, coord: Coord) -> NDArray[np.object_]:
+        out = np.empty(self.extent(coord), object)
+        for place in np.ndindex(out.shape):  # np.full would take the zeros off the end of a bytes value
+            out[place] = self.fill
+        return out
+
     def _recut(self, coord: Coord, old: NDArray[np.object_]) -> NDArray[np.object_]:
-        new = np.full(self.extent(coord), self.fill, object)
+        new = self._blank(coord)
         common = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
         new[common] = old[common]
         return new

@@ -19,7 +19,7 @@ from arrayfs.format.model import ArrayMeta, AttributeValue, BlockTable, ChunkTab
 INT32 = DType("Int32")
 STRING = DType("String")
 
-State = dict[str, tuple[ArraySpec, list[tuple[str, AttributeValue]], dict[Coord, bytes]]]
+State = dict[str, tuple[ArraySpec, dict[str, AttributeValue], dict[Coord, bytes]]]
 
 
 def new_url() -> str:
@@ -86,11 +86,11 @@ def chunks_of(container: Container, array: Array) -> dict[Coord, bytes]:
 
 
 def state(container: Container) -> State:
-    """All that a container says: specs, attributes in order, chunks."""
+    """All that a container says: specs, attributes, chunks."""
     out = {}
     for name in container.names_of_arrays():
         array = container.get(name)
-        out[name] = array.spec, list(array.attributes.items()), chunks_of(container, array)
+        out[name] = array.spec, dict(array.attributes), chunks_of(container, array)
     return out
 
 

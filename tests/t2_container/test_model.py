@@ -206,7 +206,7 @@ def copied(model: dict[str, ModelArray]) -> dict[str, ModelArray]:
 
 
 def expected(model: dict[str, ModelArray]) -> dict:  # type: ignore[type-arg]
-    return {name: (array.spec, list(array.attributes.items()), array.stored_chunks()) for name, array in model.items()}
+    return {name: (array.spec, array.attributes, array.stored_chunks()) for name, array in model.items()}
 
 
 def same(one: dict[str, ModelArray], other: dict[str, ModelArray]) -> bool:

@@ -16,6 +16,7 @@ from arrayfs.errors import MountError
 from arrayfs.fuse import mountinfo
 from arrayfs.fuse.state import MountResult
 from arrayfs.fuse.unmount import umount
+from tests.mounts import mount_server, mounted, place
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -158,3 +159,7 @@ def unmounted(tmp_path: Path, own_runtime_folder: Path) -> Iterator[Volume]:
 def volume(unmounted: Volume) -> Volume:
     unmounted.mount()
     return unmounted
+
+
+# Mounts that take a few milliseconds, of the tree as it is.
+__all__ = ["Server", "Volume", "mount_server", "mounted", "place"]

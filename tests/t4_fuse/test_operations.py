@@ -9,17 +9,26 @@ import mmap
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import DEVNULL
+from types import SimpleNamespace
+from typing import Any
 
+import pyfuse3
 import pytest
 
 from arrayfs import errors
+from arrayfs.container.container import Container
 from arrayfs.fuse.errnos import errno_of
+from arrayfs.fuse.operations import TreeOperations
+from arrayfs.fuse.runtime import make_runtime
+from arrayfs.view.tree import open_tree
 from tests.t4_fuse.conftest import Volume
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+NOBODY = 65534
 
 
 def refused(call: Callable[[], object]) -> int:
@@ -280,27 +289,66 @@ def test_a_read_only_mount_refuses_changes(unmounted: Volume, runtime: str) -> N
     assert unmounted.umount().sidecar == ""
 
 
+def as_nobody(*command: object) -> int:
+    """Run a command as another user; return its exit code."""
+    done = subprocess.run(
+        [str(word) for word in command], user=NOBODY, group=NOBODY, cwd="/", check=False, stdout=DEVNULL, stderr=DEVNULL
+    )
+    return done.returncode
+
+
+def let_others_in(folder: Path) -> None:
+    for each in (folder, *folder.parents[:-2]):
+        each.chmod(each.stat().st_mode | 0o055)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_other_users_are_kept_out_unless_allowed_and_then_modes_hold(unmounted: Volume, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-
-    def as_nobody(*command: str) -> int:
-        done = subprocess.run(command, user=65534, group=65534, cwd="/", check=False, capture_output=True)
-        return done.returncode
-
+    let_others_in(tmp_path)
     unmounted.mount()
     (unmounted / "open").write_text("x")
     (unmounted / "closed").write_text("x")
     (unmounted / "closed").chmod(0o600)
-    assert as_nobody("cat", str(unmounted / "open")) != 0
+    assert as_nobody("cat", unmounted / "open") != 0
     unmounted.umount()
     unmounted.mount("allow_other")
-    assert as_nobody("cat", str(unmounted / "open")) == 0
-    assert as_nobody("cat", str(unmounted / "closed")) != 0
-    assert as_nobody("cat", str(unmounted / ".arrayfs/status.json")) != 0
+    assert as_nobody("cat", unmounted / "open") == 0
+    assert as_nobody("cat", unmounted / "closed") != 0
+    assert as_nobody("cat", unmounted / ".arrayfs/status.json") != 0
     assert as_nobody("sh", "-c", f"echo message > {unmounted / '.arrayfs/commit'}") != 0
-    assert as_nobody("touch", str(unmounted / "new")) != 0
+    assert as_nobody("touch", unmounted / "new") != 0
+
+
+def test_modes_hold_for_the_owner_of_a_private_mount(tmp_path: Path) -> None:
+    """The kernel does not look at modes there. Without a mount: not every machine lets a user mount who is not root."""
+    container = str(tmp_path / "v.af")
+    Container.create(container)
+    tree = open_tree(container, mode="a")
+    operations = TreeOperations(tree, make_runtime("inline"))
+    root, user = SimpleNamespace(uid=0), SimpleNamespace(uid=1000)
+
+    def answer(handler: Coroutine[Any, Any, Any]) -> Any:
+        with pytest.raises((StopIteration, pyfuse3.FUSEError)) as caught:
+            handler.send(None)
+        return getattr(caught.value, "errno", None) or caught.value.value
+
+    def opened(flags: int, who: SimpleNamespace = user) -> Any:
+        found = answer(operations.open(ino, flags, who))
+        if isinstance(found, int):
+            return found
+        return answer(operations.release(found.fh))
+
+    handle, entry = answer(operations.create(1, b"file", 0o444, os.O_WRONLY, user))
+    ino = entry.st_ino
+    assert answer(operations.write(handle.fh, 0, b"by who made it, whatever the mode")) == 33
+    answer(operations.release(handle.fh))
+    assert [opened(flags) for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)] == [None, errno.EACCES, errno.EACCES]
+    assert opened(os.O_RDONLY | os.O_TRUNC) == errno.EACCES
+    tree.setattr(ino, mode=0o200)
+    assert [opened(flags) for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)] == [errno.EACCES, None, errno.EACCES]
+    assert opened(os.O_RDWR, root) is None
+    operations.close()
+    tree.close()
 
 
 def test_owners_can_be_chosen(unmounted: Volume) -> None:

@@ -1,0 +1,57 @@
+"""A mounted container spoken to from outside, through the files of its control directory."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from arrayfs.errors import MountError
+from arrayfs.view.control import COMMIT, NAME, STATUS
+
+
+def mount_above(path: str) -> str:
+    """Return the mount point of ours that `path` is, or lies below. Raises MountError if there is none."""
+    from arrayfs.fuse import mountinfo
+
+    start = mountinfo.resolve(path)
+    for folder in (start, *map(str, Path(start).parents)):
+        entry = mountinfo.mount_at(folder)
+        if entry is not None and entry.kind == "fuse.arrayfs":
+            return folder
+        if entry is not None:
+            break
+    raise MountError(f"{start}: no container is mounted here")
+
+
+def read_status(mountpoint: str) -> dict[str, Any]:
+    """Return what the mount says of itself. Raises MountError if it does not answer."""
+    try:
+        loaded: dict[str, Any] = json.loads(Path(mountpoint, NAME, STATUS).read_bytes())
+    except OSError as error:
+        dead = error.errno == errno.ENOTCONN
+        hint = f"; its daemon died, `arrayfs umount {mountpoint}` takes the mount away" if dead else ""
+        raise MountError(f"{mountpoint}: {error.strerror}{hint}") from None
+    return loaded
+
+
+def commit(mountpoint: str, message: str) -> dict[str, Any] | None:
+    """Make all that was closed a new version, durably. Returns what was committed, None if nothing had changed.
+
+    Raises MountError that says why it failed.
+    """
+    before = read_status(mountpoint)
+    try:
+        file = os.open(Path(mountpoint, NAME, COMMIT), os.O_WRONLY)
+        try:
+            os.write(file, f"{message}\n".encode())  # one write is one commit, so a message comes in one
+        finally:
+            os.close(file)
+    except OSError as error:
+        warnings = read_status(mountpoint)["warnings"]
+        why = warnings[-1] if warnings and warnings != before["warnings"] else error.strerror
+        raise MountError(f"{mountpoint}: {why}") from None
+    committed: dict[str, Any] | None = read_status(mountpoint)["last_commit"]
+    return None if committed == before["last_commit"] else committed

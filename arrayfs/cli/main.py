@@ -1,0 +1,87 @@
+"""The group of all commands, and the one place where an error becomes a line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import errno
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from arrayfs.cli.commit import commit
+from arrayfs.cli.create import create
+from arrayfs.cli.dump import dump
+from arrayfs.cli.info import info
+from arrayfs.cli.ls import ls
+from arrayfs.cli.mount import mount
+from arrayfs.cli.status import status
+from arrayfs.cli.sync import sync
+from arrayfs.cli.umount import umount
+from arrayfs.cli.verify import verify
+from arrayfs.errors import ArrayFSError
+
+
+class Failure(click.ClickException):
+    """What a command could not do, as one line."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"arrayfs: {' '.join(self.message.split())}", err=True, file=file)
+
+
+class Commands(click.Group):
+    """A group whose commands may raise what the packages below raise."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ArrayFSError as error:
+            # str() of a KeyError has quotes around it
+            raise Failure(str(error.args[0]) if len(error.args) == 1 else str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read our output has seen enough: click ends quietly
+            raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+
+
+def _version() -> str:
+    try:
+        return version("arrayfs")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "not installed"
+
+
+EPILOG = """\b
+Exit codes:
+  0  done
+  1  failed; one line on standard error says why. `verify`: errors were found
+  2  wrong usage. `verify`: the container could not be checked
+
+\b
+Example:
+  arrayfs mount --create weather.af ~/weather
+  python -c 'import zarr; zarr.create_array("~/weather/t", shape=(365, 721), dtype="f4")'
+  arrayfs umount ~/weather
+"""
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_version(), prog_name="arrayfs")
+def commands() -> None:
+    """Mount one small set of files as a writable Zarr store.
+
+    A container (weather.af and its sidecars weather.1.af, weather.2.af, …) holds many n-dimensional arrays in
+    compressed blocks. Mounted, every array is a directory of chunk files and JSON that any Zarr library, and any tool
+    that knows files, can list, read, write and remove. What was changed becomes a new sidecar at each commit and at the
+    unmount; files that are there are never written again.
+    """
+
+
+for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    commands(prog_name="arrayfs")

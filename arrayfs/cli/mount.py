@@ -1,0 +1,134 @@
+"""`arrayfs mount`: a container as a directory, until it is unmounted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import asdict, replace
+
+import click
+
+from arrayfs.cli.control import read_status
+from arrayfs.cli.params import DURATION, SIZE
+from arrayfs.cli.umount import echo_result
+from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.pool import PoolOptions
+from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
+from arrayfs.store import open_store
+from arrayfs.view.autocommit import open_committing_tree
+from arrayfs.view.tree import Tree, open_tree
+
+EXAMPLE = """\b
+Example:
+  mkdir -p ~/weather
+  arrayfs mount --create data/weather.af ~/weather
+"""
+
+
+@click.command(short_help="Show a container as files in a directory.", epilog=EXAMPLE)
+@click.argument("container")
+@click.argument("mountpoint")
+@click.option("--create", is_flag=True, help="Make the container if there is none yet.")
+@click.option("--read-only", is_flag=True, help="Show the newest version; any number of such mounts may be.")
+@click.option("--foreground", is_flag=True, help="Stay, until unmounted or interrupted (Ctrl-C commits and unmounts).")
+@click.option(
+    "--zarr-format",
+    type=click.Choice(["2", "3"]),
+    default="3",
+    show_default=True,
+    help="Format of metadata that no client wrote.",
+)
+@click.option(
+    "--codec",
+    type=click.Choice(["none", "lz4", "zstd"]),
+    default="lz4",
+    show_default=True,
+    help="Compression of new blocks.",
+)
+@click.option(
+    "--block-size", type=SIZE, default="64KiB", show_default=True, help="Small chunks are packed together up to this."
+)
+@click.option(
+    "--cache", "cache_size", type=SIZE, default="128MiB", show_default=True, help="Unpacked blocks kept in memory."
+)
+@click.option(
+    "--dirty-limit",
+    type=SIZE,
+    default="256MiB",
+    show_default=True,
+    help="Changed bytes kept in memory before they are packed.",
+)
+@click.option(
+    "--commit-every", type=DURATION, metavar="DURATION", help="Also commit at this interval: 90, 90s, 15min, 2h."
+)
+@click.option(
+    "-o", "options", default="", metavar="OPTIONS", help="Mount options: ro, uid=N, gid=N, allow_other, fsname=NAME, …"
+)
+@click.option(
+    "--log", default="", metavar="FILE", help="Append what the daemon logs to FILE; without it, nothing is kept."
+)
+def mount(
+    container: str,
+    mountpoint: str,
+    create: bool,
+    read_only: bool,
+    foreground: bool,
+    zarr_format: str,
+    codec: str,
+    block_size: int,
+    cache_size: int,
+    dirty_limit: int,
+    commit_every: float | None,
+    options: str,
+    log: str,
+) -> None:
+    """Show CONTAINER as files in the directory MOUNTPOINT.
+
+    Returns when the mount answers; a daemon then serves it until `arrayfs umount MOUNTPOINT`, which commits what was
+    changed. Between commits changes live in memory and in an unfinished file beside the container: --commit-every
+    bounds what a killed daemon can lose. The mount point must exist and lie outside the container's folder.
+    """
+    try:
+        from arrayfs.fuse.mount import MountRequest, check_mountpoint
+        from arrayfs.fuse.mount import mount as mount_tree
+        from arrayfs.fuse.options import parse_options
+    except ImportError as error:
+        needed = "FUSE 3 and its Python module (Debian: apt install fuse3 libfuse3-dev; then pip install pyfuse3 trio)"
+        raise MountError(f"mounting needs {needed}: {error}") from error
+    chosen = parse_options(options)
+    if read_only:
+        chosen = replace(chosen, read_only=True)
+    url = container if "://" in container else os.path.abspath(container)
+    pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit)
+    settings = ContainerOptions(pool, cache_size)
+
+    def opened() -> Tree:
+        mode = "r" if chosen.read_only else "a"
+        if commit_every is None or mode == "r":
+            return open_tree(url, mode=mode, look=int(zarr_format), options=settings)
+        return open_committing_tree(url, commit_every, look=int(zarr_format), options=settings)
+
+    check_mountpoint(mountpoint, url)
+    if create:
+        _create_missing(url)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    request = MountRequest(url, mountpoint, opened, chosen, log=os.path.abspath(log) if log else "")
+    try:
+        result = mount_tree(request, foreground=foreground)
+    except MissingObjectError as error:
+        raise MissingObjectError(f"{error}; --create makes it") from None
+    if result is not None:
+        echo_result(asdict(result))
+        return
+    # a mount that ended again at once has nothing to warn of
+    with contextlib.suppress(OSError, MountError):
+        for warning in read_status(mountpoint)["warnings"]:
+            click.echo(f"arrayfs: warning: {warning}", err=True)
+
+
+def _create_missing(url: str) -> None:
+    store, base = open_store(url)
+    if base not in store.list():
+        with contextlib.suppress(ObjectExistsError):  # somebody else was faster
+            Container.create(url)

@@ -1,0 +1,46 @@
+"""Sizes and durations as they are typed: `64KiB`, `1.5G`, `90`, `15min`."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+# As GNU tools have it: K and KiB are 1024, KB is 1000.
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(s|sec|m|min|h|d)?", re.IGNORECASE | re.ASCII)
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is no size; wanted bytes or something like 64KiB, 256MiB, 1.5G", param, ctx)
+        base = 1000 if (match[3] or "").lower() == "b" else 1024
+        return int(float(match[1]) * base ** " kmgt".index((match[2] or " ").lower()))
+
+
+class Duration(click.ParamType[float]):
+    """A number of seconds above 0."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        match = _DURATION.fullmatch(value.strip())
+        seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()] if match else 0.0
+        if not seconds:
+            self.fail(f"{value!r} is no duration; wanted seconds or something like 90s, 15min, 2h", param, ctx)
+        return seconds
+
+
+SIZE = Size()
+DURATION = Duration()

@@ -1,0 +1,1 @@
+"""The reading benchmark: one data set, several systems that show it as files, one reader, interleaved rounds."""

@@ -1,0 +1,121 @@
+"""The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--profile] [--json FILE] [--install]`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchlib.dataset import LARGE, SMALL, Stored, store
+from benchlib.measure import Place
+from benchlib.profiling import profile
+from benchlib.report import Results, report
+from benchlib.systems import SQUASHFUSE, SYSTEMS, System
+
+PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
+
+
+def main() -> int:
+    wanted = _arguments()
+    if wanted.install:
+        _install()
+    systems = [system for system in SYSTEMS if not wanted.systems or system.name in wanted.systems.split(",")]
+    _refuse(wanted.dir)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with _folder(wanted.dir) as folder:
+        sets = _store(folder, systems)
+        if wanted.profile:
+            _profile(sets, systems, folder)
+            return 0
+        results = _measure(sets, systems, folder / "m", 2 if wanted.quick else wanted.rounds)
+    print(report(results))
+    if wanted.json:
+        rows = [{"chunks": c, "measurement": m, "system": s, "seconds": v} for (c, m, s), v in results.items()]
+        Path(wanted.json).write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="See docs/BENCHMARK.md.")
+    parser.add_argument("--rounds", type=int, default=5, help="each measurement's median is over so many (5)")
+    parser.add_argument("--quick", action="store_true", help="two rounds")
+    parser.add_argument("--dir", default="/var/tmp", help="where the data go for the time, on a real disk (/var/tmp)")
+    parser.add_argument("--systems", default="", help="a comma list of names as in the report; all by default")
+    parser.add_argument("--profile", action="store_true", help="instead: where the daemon's time goes")
+    parser.add_argument("--json", default="", help="write the seconds of all rounds to this file")
+    parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
+    return parser.parse_args()
+
+
+def _install() -> None:
+    subprocess.run(["apt-get", "install", "-y", "-q", *PACKAGES.values()], check=True)
+
+
+def _refuse(folder: str) -> None:
+    """Exit where numbers would mean nothing."""
+    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    if missing:
+        sys.exit(f"bench: missing: apt-get install {' '.join(missing)} (or --install)")
+    if os.geteuid() != 0:
+        sys.exit("bench: only root may drop the kernel's caches")
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], check=True, capture_output=True, text=True).stdout.strip()
+    if kind == "tmpfs":
+        sys.exit(f"bench: {folder} is a {kind}: choose a folder on a disk with --dir")
+
+
+@contextlib.contextmanager
+def _folder(where: str) -> Iterator[Path]:
+    """A folder for everything, the daemons' state files too; gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="arrayfs-bench-", dir=where))
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    (folder / "m").mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _store(folder: Path, systems: list[System]) -> list[Stored]:
+    with_image = any(system.name == SQUASHFUSE for system in systems)
+    sets = []
+    for chunks in (LARGE, SMALL):
+        place = folder / chunks.label.replace(" ", "")
+        place.mkdir()
+        sets.append(store(chunks, place, with_image=with_image))
+        print(f"{chunks.count} chunks of {chunks.label}; lz4 packs them {sets[-1].ratio:.2f} times")
+    return sets
+
+
+def _measure(sets: list[Stored], systems: list[System], mountpoint: Path, rounds: int) -> Results:
+    for stored in sets:
+        for system in systems:
+            Place(system, stored, mountpoint).check()
+    results: Results = {(s.chunks.label, "", system.name): [] for s in sets for system in systems}
+    for number in range(rounds):
+        turned = systems[number % len(systems) :] + systems[: number % len(systems)]
+        print(f"round {number + 1} of {rounds}, load {Path('/proc/loadavg').read_text().strip()}", flush=True)
+        for stored in sets:
+            for system in turned:
+                for measurement, seconds in Place(system, stored, mountpoint).measure(number).items():
+                    results.setdefault((stored.chunks.label, measurement, system.name), []).append(seconds)
+    return {key: seconds for key, seconds in results.items() if seconds}
+
+
+def _profile(sets: list[Stored], systems: list[System], folder: Path) -> None:
+    for stored in sets:
+        for system in systems:
+            name, _, codec = system.name.partition(" ")
+            if name == "arrayfs":
+                print(profile(system, stored, codec, folder / "m", folder), end="\n\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

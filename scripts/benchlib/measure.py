@@ -1,0 +1,97 @@
+"""One measurement each: seconds that a program needs for all files of one directory, caches as cold as it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchlib.dataset import SMALL, Stored
+from benchlib.systems import System
+
+READER = Path(__file__).parent / "reader.py"
+
+IN_ORDER: Final = "cold, in order"
+AT_RANDOM: Final = "cold, random order"
+AGAIN: Final = "again, random order"
+LIST_COLD: Final = "ls -l, disk cold"
+LIST: Final = "ls -l"
+FIND: Final = "find"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One chunk set in one system."""
+
+    system: System
+    stored: Stored
+    mountpoint: Path
+
+    def measure(self, seed: int) -> dict[str, float]:
+        """Seconds of every measurement."""
+        found = self._read(seed)
+        if self.stored.chunks is SMALL:
+            found |= self._list()
+        return found
+
+    def _read(self, seed: int) -> dict[str, float]:
+        seconds = {}
+        with self.system.shown(self.stored, self.mountpoint) as folder:
+            seconds[IN_ORDER] = self.read(folder, "sorted", drop_caches)
+        with self.system.shown(self.stored, self.mountpoint) as folder:
+            seconds[AT_RANDOM] = self.read(folder, f"{seed} cold", drop_caches)
+            seconds[AGAIN] = self.read(folder, f"{seed} again", lambda: None)
+        return seconds
+
+    def _list(self) -> dict[str, float]:
+        seconds = {}
+        for label, command, prepare in (
+            (LIST_COLD, ["ls", "-l"], drop_caches),
+            (LIST, ["ls", "-l"], lambda: None),
+            (FIND, ["find"], lambda: None),
+        ):
+            with self.system.shown(self.stored, self.mountpoint) as folder:
+                prepare()
+                seconds[label] = _time_of(command, folder)
+        return seconds
+
+    def read(self, folder: Path, order: str, prepare: Callable[[], None]) -> float:
+        """Start the reader, prepare, let it read; its seconds. Raises RuntimeError if bytes are missing."""
+        count = self.stored.chunks.count
+        command = [sys.executable, "-S", "-E", str(READER), str(folder), str(count), order]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            reader.stdout.readline()
+            prepare()
+            answer, _ = reader.communicate("go\n")
+        seconds, total = answer.split()
+        if int(total) != count * self.stored.chunks.size:
+            raise RuntimeError(f"{self.system.name}: {total} bytes read, {count * self.stored.chunks.size} expected")
+        return float(seconds)
+
+    def check(self) -> None:
+        """Compare every file with what was stored. Raises RuntimeError."""
+        with self.system.shown(self.stored, self.mountpoint) as folder:
+            for number, content in enumerate(self.stored.chunks.contents()):
+                if (folder / str(number)).read_bytes() != content:
+                    raise RuntimeError(f"{self.system.name}: chunk {number} reads wrongly")
+
+
+def drop_caches() -> None:
+    """Have the kernel forget file contents, names and inodes that nobody uses."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
+def _time_of(command: list[str], folder: Path) -> float:
+    for place in ("/proc/self/ns", str(folder)):  # the first run has the program itself in memory
+        start = time.perf_counter()
+        subprocess.run([*command, place], check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - start
+    return seconds
