@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ import pytest
 from arrayfs.container.container import Container
 from arrayfs.errors import MountError
 from arrayfs.fuse import mountinfo
-from arrayfs.fuse.state import MountResult
-from arrayfs.fuse.unmount import umount
+from arrayfs.fuse.state import MountResult, wait_for_end
+from arrayfs.fuse.unmount import find_mount, umount
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,11 +87,16 @@ class Mounted:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
     def end(self) -> None:
-        """Whatever state the test left it in: nothing stays mounted."""
-        if mountinfo.mount_at(str(self.mountpoint)) is None:
+        """Whatever state the test left it in, files open on it too: nothing stays mounted and no daemon stays."""
+        path = str(self.mountpoint)
+        if mountinfo.mount_at(path) is None:
             return
-        with _environment("XDG_RUNTIME_DIR", str(self._runtime_folder)), contextlib.suppress(MountError):
-            umount(str(self.mountpoint), lazy=True)
+        with _environment("XDG_RUNTIME_DIR", str(self._runtime_folder)):
+            state = find_mount(path)
+            subprocess.run(["fusermount3", "-u", "-z", path], check=False, capture_output=True)
+            if state is not None and state.alive:
+                os.kill(state.info.pid, signal.SIGTERM)  # a lazy unmount waits for the last file to be closed
+                wait_for_end(path)
 
 
 def prepared(server: MountServer, folder: Path, container: Path | None = None) -> Mounted:

@@ -10,7 +10,7 @@ from arrayfs.cli import control, text
 
 EXAMPLE = """\b
 Example:
-  arrayfs commit ~/weather -m "March added"
+  arrayfs commit mnt -m "March added"
 Programs can do the same by writing a message into the file MOUNTPOINT/.arrayfs/commit.
 """
 

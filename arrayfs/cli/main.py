@@ -60,9 +60,10 @@ Exit codes:
 
 \b
 Example:
-  arrayfs mount --create weather.af ~/weather
-  python -c 'import zarr; zarr.create_array("~/weather/t", shape=(365, 721), dtype="f4")'
-  arrayfs umount ~/weather
+  mkdir data mnt
+  arrayfs mount --create data/weather.af mnt
+  python -c 'import zarr; zarr.create_array("mnt/t", shape=(365, 721), dtype="f4")'
+  arrayfs umount mnt
 """
 
 

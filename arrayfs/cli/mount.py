@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import click
 
 from arrayfs.cli.control import read_status
-from arrayfs.cli.params import DURATION, SIZE
+from arrayfs.cli.params import read_duration, read_size
 from arrayfs.cli.umount import echo_result
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
@@ -21,8 +21,8 @@ from arrayfs.view.tree import Tree, open_tree
 
 EXAMPLE = """\b
 Example:
-  mkdir -p ~/weather
-  arrayfs mount --create data/weather.af ~/weather
+  mkdir data mnt
+  arrayfs mount --create data/weather.af mnt
 """
 
 
@@ -47,20 +47,32 @@ Example:
     help="Compression of new blocks.",
 )
 @click.option(
-    "--block-size", type=SIZE, default="64KiB", show_default=True, help="Small chunks are packed together up to this."
+    "--block-size",
+    type=read_size,
+    metavar="SIZE",
+    default="64KiB",
+    show_default=True,
+    help="Small chunks are packed together up to this.",
 )
 @click.option(
-    "--cache", "cache_size", type=SIZE, default="128MiB", show_default=True, help="Unpacked blocks kept in memory."
+    "--cache",
+    "cache_size",
+    type=read_size,
+    metavar="SIZE",
+    default="128MiB",
+    show_default=True,
+    help="Unpacked blocks kept in memory.",
 )
 @click.option(
     "--dirty-limit",
-    type=SIZE,
+    type=read_size,
+    metavar="SIZE",
     default="256MiB",
     show_default=True,
     help="Changed bytes kept in memory before they are packed.",
 )
 @click.option(
-    "--commit-every", type=DURATION, metavar="DURATION", help="Also commit at this interval: 90, 90s, 15min, 2h."
+    "--commit-every", type=read_duration, metavar="DURATION", help="Also commit at this interval: 90, 90s, 15min, 2h."
 )
 @click.option(
     "-o", "options", default="", metavar="OPTIONS", help="Mount options: ro, uid=N, gid=N, allow_other, fsname=NAME, …"

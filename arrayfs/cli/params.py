@@ -12,35 +12,19 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(s|sec|m|min|h|d)?", re.IGNORECA
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-class Size(click.ParamType[int]):
-    """A number of bytes."""
-
-    name = "size"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(value.strip())
-        if match is None:
-            self.fail(f"{value!r} is no size; wanted bytes or something like 64KiB, 256MiB, 1.5G", param, ctx)
-        base = 1000 if (match[3] or "").lower() == "b" else 1024
-        return int(float(match[1]) * base ** " kmgt".index((match[2] or " ").lower()))
+def read_size(typed: str) -> int:
+    """Return a number of bytes. Raises click.BadParameter."""
+    match = _SIZE.fullmatch(typed.strip())
+    if match is None:
+        raise click.BadParameter(f"{typed!r} is no size; wanted bytes or something like 64KiB, 256MiB, 1.5G")
+    base = 1000 if (match[3] or "").lower() == "b" else 1024
+    return int(float(match[1]) * base ** " kmgt".index((match[2] or " ").lower()))
 
 
-class Duration(click.ParamType[float]):
-    """A number of seconds above 0."""
-
-    name = "duration"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        match = _DURATION.fullmatch(value.strip())
-        seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()] if match else 0.0
-        if not seconds:
-            self.fail(f"{value!r} is no duration; wanted seconds or something like 90s, 15min, 2h", param, ctx)
-        return seconds
-
-
-SIZE = Size()
-DURATION = Duration()
+def read_duration(typed: str) -> float:
+    """Return a number of seconds above 0. Raises click.BadParameter."""
+    match = _DURATION.fullmatch(typed.strip())
+    seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()] if match else 0.0
+    if not seconds:
+        raise click.BadParameter(f"{typed!r} is no duration; wanted seconds or something like 90s, 15min, 2h")
+    return seconds

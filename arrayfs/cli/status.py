@@ -17,7 +17,7 @@ def status(mountpoint: str, as_json: bool) -> None:
 
     The same as JSON is the file MOUNTPOINT/.arrayfs/status.json.
 
-    Example: arrayfs status ~/weather
+    Example: arrayfs status mnt
     """
     found = control.read_status(control.mount_above(mountpoint))
     if as_json:

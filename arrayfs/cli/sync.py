@@ -17,6 +17,6 @@ def sync(mountpoint: str, as_json: bool) -> None:
     Today that is a commit: it makes a new version, like `arrayfs commit` without a message. sync(1) cannot do it,
     since the kernel tells a FUSE daemon nothing of it.
 
-    Example: arrayfs sync ~/weather
+    Example: arrayfs sync mnt
     """
     echo_commit(control.commit(control.mount_above(mountpoint), ""), as_json=as_json)

@@ -24,7 +24,7 @@ def umount(mountpoint: str, lazy: bool, as_json: bool) -> None:
     if files are open, names who has them open and unmounts nothing. It also takes away a mount whose daemon died.
     `fusermount3 -u` commits too, but returns before that has happened.
 
-    Example: arrayfs umount ~/weather
+    Example: arrayfs umount mnt
     """
     from arrayfs.fuse.unmount import umount as end_mount
 

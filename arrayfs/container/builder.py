@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from arrayfs.container.array import Array, PackedRef
 from arrayfs.container.dictionary import AttributeDictionary
-from arrayfs.container.grid import Coord
+from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import SpanEntry
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
@@ -88,9 +88,11 @@ class LayerBuilder:
         """Chunks that a layer has and that are no more: unlinked, or cut off."""
         gone = {coord for coord, change in array.changes.items() if change.content is None}
         gone.update(coord for coord in array.cut if array.changes.get(coord) is None)
-        if array.grid.shape != array.span[-1].meta.shape:
+        committed = Grid(array.span[-1].meta.shape, array.spec.chunk_shape)
+        if array.grid != committed and array.name in self._stack.buried:
             # what lies below a redefinition was covered inside the grid of then; growing uncovers more of it
-            gone.update(self._showing(array, self._stack.buried.get(array.name, ())))
+            showing = self._showing(array, self._stack.buried[array.name])
+            gone.update(coord for coord in showing if coord not in committed)
         return sorted(gone)
 
     def _below(self, array: Array) -> list[Coord]:

@@ -6,7 +6,7 @@
 3. The session is served until the file system is unmounted or SIGINT, SIGTERM or SIGHUP comes.
 4. The mount is taken away, so that nothing can be written that would not be kept; then `tree.close()` commits.
 5. When the commit is durable its result is appended to the state file, and the lock goes: `umount` returns.
-A daemon killed before 5 leaves a state file without a result; its journal is taken up by the next open for writing.
+A daemon killed before 5 leaves a state file without a result; what it had not committed is lost.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from arrayfs.view.attr import Attr
 KNOWN_FOR: Final = 3600.0
 
 # Bytes written to a handle since its last FLUSH from which judging them is parked: checksum, compression and the
-# append to the journal of 4 MiB take 5 ms or more, a parked request 0.1 ms.
+# putting 4 MiB into the pool take 5 ms or more, a parked request 0.1 ms.
 MANY_BYTES: Final = 4 << 20
 
 MAY_READ: Final = 0o4

@@ -36,13 +36,13 @@ def umount(mountpoint: str, *, lazy: bool = False) -> MountResult:
         _take_away(path, lazy)
     end = wait_for_end(path)
     if end is None:
-        raise MountError(f"{path}: unmounted, but its daemon left no word here (another user's?): see `arrayfs log`")
+        raise MountError(f"{path}: unmounted, but its daemon left no word here (another user's?)")
     if end.result is None:
         info = end.info
         seen = f"; see {info.log}" if info.log else ""
         raise MountError(
-            f"{path}: the daemon of {info.container} (pid {info.pid}) died without a commit; "
-            f"the next open for writing takes its journal up{seen}"
+            f"{path}: the daemon of {info.container} (pid {info.pid}) died; "
+            f"what it had not committed is lost{seen}"
         )
     if end.result.error:
         raise MountError(f"{path}: unmounted, but {end.info.container}: {end.result.error}")

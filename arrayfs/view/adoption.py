@@ -57,10 +57,9 @@ class Adoption:
             path = (*components, name)
             if not isinstance(child, Directory) or child.owner is not None or zarr.prefix_of(path) is None:
                 continue
-            if self._tree.documents.zarr(child) is None:
-                child.owner, child.components = zarr, path
-                zarr.directories[path] = child
-                self.place_below(child, zarr, path)
+            child.owner, child.components = zarr, path
+            zarr.directories[path] = child
+            self.place_below(child, zarr, path)
 
     # --- chunks become files ------------------------------------------------------------------------------------------
 
@@ -79,6 +78,7 @@ class Adoption:
                 directories[path] = zarr.directories.pop(path)
                 directory.owner, directory.components = None, ()
                 self._tree.nodes[directory.ino] = directory
+        zarr.passing.clear()
         return Leaving(zarr, coords, directories)
 
     def make_plain(self, leaving: Leaving) -> None:
@@ -127,10 +127,10 @@ class Adoption:
         """
         for directory in list(self._tree.watched()):
             zarr = directory.zarr
-            if zarr is None or not zarr.gone:
+            if zarr is None:
                 continue
-            if not len(zarr.listed_coords(())):
+            if zarr.gone and not len(zarr.listed_coords(())):
                 self._tree.documents.drop(directory)
-            else:
+            elif zarr.gone or (zarr.torn and not self._tree.documents.is_found_without(directory, zarr)):
                 self._tree.documents.dissolve(directory, zarr)
                 self._tree.files.settle_all()

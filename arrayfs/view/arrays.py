@@ -36,7 +36,8 @@ class ZarrArray:
     inner: lengths of the inner axes of a FixedSizeList type: one axis each for Zarr, always with the one chunk 0.
     files: chunks that are objects. directories: chunk directories that are objects, by their components; passing: some
     that were computed lately, valid until one becomes an object or numbers change.
-    gone: its document was removed; the chunks stay until they are removed too, or a document comes back.
+    gone: its document was removed; the chunks stay until they are removed too, or a document comes back. torn: its
+    document does not parse now, and what it said before holds.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ZarrArray:
         self.inner = inner
         self.look = look
         self.gone = False
+        self.torn = False
         self.files: dict[Coord, File] = {}
         self.directories: dict[Components, Directory] = {}
         self.passing: dict[Components, Directory] = {}

@@ -17,6 +17,7 @@ from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
 from arrayfs.view.metadata import ArrayDocument, GroupDocument, KeyStyle
 from arrayfs.view.nodes import Directory, File
+from arrayfs.view.reshaping import follow_spec
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -54,14 +55,15 @@ class Documents:
         try:
             look, document = self._stored(directory)
         except ValueError:
-            look, document = self.look, None  # half-written when it was committed: what the container says holds
+            # half-written when it was committed: what the container says holds, and other documents are left alone
+            look, document = 3 if "zarr.json" in directory.children else 2, None
         if isinstance(document, ArrayDocument):
             array = self._committed(directory, document)
             return self._make(directory, array, document.keys, document.native is None, look)
         if native is None or native not in self._container:
             return None
         try:
-            return self._make(directory, self._container.get(native), DEFAULT_KEYS[self.look], False, self.look)
+            return self._make(directory, self._container.get(native), DEFAULT_KEYS[look], False, look)
         except (FormatError, LimitError) as error:
             self._tree.warn(f"array {native!r} cannot be shown: {error}")
             return None
@@ -103,20 +105,28 @@ class Documents:
         if data is not None:
             return 3, zarr3.parse(data, version, current=spec, attributes=attributes)
         zattrs = self._bytes(directory, ".zattrs")
-        data = self._bytes(directory, ".zarray")
+        # a client may write attributes beside a document that is made from the container: they belong together
+        made = self.synthetic_names(directory) if zattrs is not None else ()
+        data = self.render(directory, ".zarray") if ".zarray" in made else self._bytes(directory, ".zarray")
         if data is not None:
             return 2, zarr2.parse(data, zattrs, version, current=spec, attributes=attributes)
-        data = self._bytes(directory, ".zgroup")
+        data = self.render(directory, ".zgroup") if ".zgroup" in made else self._bytes(directory, ".zgroup")
         if data is not None:
             return 2, zarr2.parse_group(data, zattrs, version)
         return self.look, None
 
     def describes_array(self, directory: Directory) -> bool:
-        """Whether a client's document here describes an array, or does not parse, so that what held before holds."""
+        """Whether a client's document here describes an array."""
         try:
             return isinstance(self._stored(directory)[1], ArrayDocument)
         except ValueError:
-            return True
+            return False
+
+    def is_found_without(self, directory: Directory, zarr: ZarrArray) -> bool:
+        """Whether a later mount finds the array and its chunks though its document does not parse."""
+        look = 3 if "zarr.json" in directory.children else 2
+        opaque = isinstance(zarr.chunks, OpaqueChunks)
+        return not opaque and directory.parent is not None and zarr.keys == DEFAULT_KEYS[look]
 
     def _current(self, directory: Directory) -> Array | None:
         """The native array that is here now: what a document says the same of keeps the container's types."""
@@ -194,11 +204,20 @@ class Documents:
 
         Until the document parses, what held before holds.
         """
+        self._follow_stored(directory)
+        self._tree.forget_synthetic(directory)
+
+    def _follow_stored(self, directory: Directory) -> None:
         zarr = self.zarr(directory)
         try:
             look, document = self._stored(directory)
         except ValueError:
+            if zarr is not None:
+                zarr.torn = True
+                self._tree.watch(directory)
             return
+        if zarr is not None:
+            zarr.torn = False
         if isinstance(document, ArrayDocument):
             self._follow(directory, zarr, look, document)
             return
@@ -214,7 +233,8 @@ class Documents:
         return any(name in directory.children for name in ("zarr.json", ".zarray"))
 
     def _follow(self, directory: Directory, zarr: ZarrArray | None, look: int, document: ArrayDocument) -> None:
-        self._uncount(directory)
+        if self._has_any(directory):
+            self._uncount(directory)
         spec = document.native or opaque_spec(document)
         if zarr is not None:
             opaque = isinstance(zarr.chunks, OpaqueChunks)
@@ -225,9 +245,10 @@ class Documents:
                 zarr.gone, zarr.look = False, look
                 self._register(zarr)
                 if zarr.array.spec != spec:
+                    coords, old = zarr.listed_coords(()), zarr.array.spec
                     self._container.respec(zarr.array, spec, self._tree.now())
                     zarr.chunks = OpaqueChunks() if opaque else NativeChunks(spec)
-                    self._tree.reshaped(zarr)
+                    follow_spec(self._tree, zarr, coords, old)
                 if not opaque:
                     self._container.set_attributes(zarr.array, dict(document.typed))
                 return

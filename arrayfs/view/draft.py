@@ -36,6 +36,8 @@ class Draft:
 
     def write(self, offset: int, data: bytes) -> int:
         """Put `data` at `offset`; a gap behind the old end reads as zeros. Returns how many bytes memory grew by."""
+        if not data:
+            return 0  # writing nothing makes no file longer (POSIX write)
         end = offset + len(data)
         start, number = offset - offset % PIECE_SIZE, offset // PIECE_SIZE
         grown = 0

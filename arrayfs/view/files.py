@@ -196,7 +196,10 @@ class Files:
         self._unsettled_size += draft.held
         for binding in file.bindings:
             if binding.name in documents.NAMES:
-                file.synthetic = False
+                if file.synthetic:  # it was made from the container; what a client wrote into it is the client's
+                    file.synthetic = False
+                    self._tree.synthetic.pop((binding.directory.ino, binding.name), None)
+                    self._tree.materialise(binding.directory).children[binding.name] = file
                 self._tree.documents.changed(binding.directory)
         if self._unsettled_size > self._container.options.pool.dirty_limit // 4:
             self.settle_all()

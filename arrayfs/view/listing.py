@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # How many entries are made at a time: the columns of a slice are turned into Python numbers together.
 BATCH = 1024
+# A directory may hold chunks of two arrays (its own, and one that it lies in); cookies of the second begin here.
+SPAN = 1 << 48
 
 
 class OpenDirectory:
@@ -31,13 +33,12 @@ class OpenDirectory:
         self._tree = tree
         self._directory = directory
         self._names: list[str] | None = None
-        self._chunks: ChunkListing | PrefixListing | None = None
+        self._chunks: list[ChunkListing | PrefixListing] = []
 
     def _begin(self) -> list[str]:
         names = [*self._tree.documents.synthetic_names(self._directory), *self._directory.children]
-        place = self._tree.array_of(self._directory)
-        if place is not None:
-            self._chunks = list_chunks(self._tree, self._directory, *place)
+        listings = [list_chunks(self._tree, self._directory, *place) for place in self._tree.arrays_of(self._directory)]
+        self._chunks = [listing for listing in listings if listing is not None]
         self._names = names
         return names
 
@@ -49,17 +50,18 @@ class OpenDirectory:
                 node = self._tree.find(self._directory, names[position])
                 if node is not None:
                     yield names[position], self._tree.attr(node), position + 1
-            if self._chunks is not None:
-                first = len(names)
-                for name, attr, position in self._chunks.entries(max(0, start - first)):
-                    yield name, attr, first + position
+            for number, chunks in enumerate(self._chunks):
+                first = len(names) + number * SPAN
+                if start < first + SPAN:
+                    for name, attr, position in chunks.entries(max(0, start - first)):
+                        yield name, attr, first + position
 
     def sync(self) -> None:
         """Fsync of the directory; what it promises stands in docs/SEMANTICS.md."""
 
     def release(self) -> None:
         """The listing ends."""
-        self._names, self._chunks = [], None
+        self._names, self._chunks = [], []
 
 
 class ChunkListing:

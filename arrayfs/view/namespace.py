@@ -86,14 +86,14 @@ class Namespace:
 
     def _place(self, directory: Directory) -> None:
         """Where a directory lies between an array's chunks, tell the array."""
-        parent = directory.parent
-        place = self._tree.array_of(parent) if parent is not None else None
-        if place is None:
+        if directory.parent is None:
             return
-        zarr, components = place[0], (*place[1], directory.name)
-        if zarr.prefix_of(components) is not None:
-            directory.owner, directory.components = zarr, components
-            zarr.directories[components] = directory
+        for zarr, above in self._tree.arrays_of(directory.parent):
+            components = (*above, directory.name)
+            if zarr.prefix_of(components) is not None:
+                directory.owner, directory.components = zarr, components
+                zarr.directories[components] = directory
+                return
 
     def link(self, file: File, directory: Directory, name: str) -> File:
         """One more name of a file."""
@@ -126,6 +126,7 @@ class Namespace:
 
     def _remove(self, directory: Directory, name: str, found: File | tuple[ZarrArray, Coord]) -> None:
         self._stay(directory)
+        made = self._made(directory, name)
         if isinstance(found, tuple):
             found[0].remove(found[1], self._tree.now())
         elif found.synthetic:
@@ -138,13 +139,19 @@ class Namespace:
             self._tree.materialise(directory).children.pop(name, None)
             self._tree.files.drop(found, binding)
         self._touch(directory)
-        self._document_left(directory, name)
+        self._document_left(directory, name, made)
 
-    def _document_left(self, directory: Directory, name: str) -> None:
-        """A document was removed or has another name now: none that is made from the container takes its place."""
+    def _made(self, directory: Directory, name: str) -> tuple[str, ...]:
+        """The documents made from the container that are here before the document `name` goes."""
+        return self._tree.documents.synthetic_names(directory) if name in documents.NAMES else ()
+
+    def _document_left(self, directory: Directory, name: str, made: tuple[str, ...]) -> None:
+        """A document was removed or has another name now. None appears because of that which was not there before
+        (`made`): `rm -r` would find its directory not empty.
+        """
         if name in documents.NAMES and name not in directory.children:
             for shown in self._tree.documents.synthetic_names(directory):
-                if shown == name or name != ".zattrs":  # under the other look it has another name
+                if shown not in made:
                     self._hide(directory, shown)
             self._tree.documents.changed(directory)
 
@@ -162,11 +169,6 @@ class Namespace:
         directory.explicit = True
         self._tree.watch(directory)
 
-    def forget_chunk(self, zarr: ZarrArray, coord: Coord) -> None:
-        """A chunk that was opened lies outside the array now."""
-        file = zarr.files.pop(coord)
-        file.bindings = [binding for binding in file.bindings if binding.zarr is not zarr or binding.coord != coord]
-
     def rmdir(self, directory: Directory, name: str) -> None:
         """Remove an empty directory."""
         self._check(directory, name)
@@ -179,6 +181,8 @@ class Namespace:
         self._touch(directory)
 
     def _check_empty(self, directory: Directory) -> None:
+        if directory.array_name is not None and self._tree.documents.zarr(directory) is None:
+            raise NotEmptyError(errno.ENOTEMPTY, f"{'/'.join(directory.path())} is an array that cannot be shown")
         for entry, _, _ in OpenDirectory(self._tree, directory).entries(0):
             raise NotEmptyError(errno.ENOTEMPTY, f"{'/'.join(directory.path())} has {entry!r}")
 
@@ -219,6 +223,7 @@ class Namespace:
         if other is file:
             return  # two names of one file: POSIX says to do nothing
         old = self._binding(file, directory, name)
+        made = self._made(directory, name)
         if self._tree.chunk_place(target, new_name) is None and old.zarr is None and not file.synthetic:
             self._move_plain(file, old, target, new_name, other)
         else:
@@ -230,7 +235,7 @@ class Namespace:
             self._tree.nodes[file.ino] = file
             self._attach(file, target, new_name)
         self._touch(target)
-        self._document_left(directory, name)
+        self._document_left(directory, name, made)
         if new_name in documents.NAMES:
             self._tree.documents.changed(target)
 
@@ -325,7 +330,7 @@ class Namespace:
     def _rename_below(self, directory: Directory) -> None:
         """Give the arrays at and below a directory the names that fit where it is now."""
         zarr = self._tree.documents.zarr(directory)
-        if zarr is not None:
+        if zarr is not None or directory.array_name is not None:
             self._rename_array(directory, zarr)
         for document in directory.hidden:
             reserved = plain.HIDDEN + "/".join((*directory.path(), document))
@@ -343,20 +348,22 @@ class Namespace:
                 if array is not None and array.name != name:
                     self._container.rename(array, name)
 
-    def _rename_array(self, directory: Directory, zarr: ZarrArray) -> None:
-        native = directory.array_name is not None
-        counted = native and directory.array_name in self._tree.counted
+    def _rename_array(self, directory: Directory, zarr: ZarrArray | None) -> None:
+        """zarr None: an array that cannot be shown; it moves like the others."""
         old = directory.array_name
         directory.array_name = None
-        name = self._tree.documents.array_name(directory) if native else documents.opaque_name(directory)
-        if counted and old is not None:
-            self._tree.counted.discard(old)
-            self._tree.counted.add(name)
-        directory.array_name = name if native else None
-        if zarr.array.name in self._container:
-            self._container.rename(zarr.array, name)
-        else:
+        name = documents.opaque_name(directory) if old is None else self._tree.documents.array_name(directory)
+        if old is not None:
+            directory.array_name = name
+            if old in self._tree.counted:
+                self._tree.counted.discard(old)
+                self._tree.counted.add(name)
+        if zarr is not None and zarr.array.name not in self._container:
             zarr.array.name = name
+        elif zarr is not None:
+            self._container.rename(zarr.array, name)
+        elif old is not None and old in self._container:
+            self._container.rename(self._container.get(old), name)
 
     def write_markers(self, directories: Iterable[Directory]) -> None:
         """Keep a marker for each directory that nothing else in the container implies, and for no other."""

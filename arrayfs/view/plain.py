@@ -46,7 +46,7 @@ def read_attributes(array: Array) -> tuple[int, int, int | None]:
     """Size in bytes, mode with the type bits, and time of the last write in ns (None: not kept) of a stored file."""
     attributes = array.attributes
     size = _number(attributes.get("size"))
-    if size is None or -(-size // PIECE_SIZE) > array.spec.shape[0]:
+    if size is None or size < 0 or -(-size // PIECE_SIZE) > array.spec.shape[0]:
         size = array.spec.shape[0] * PIECE_SIZE
     mode = _number(attributes.get("mode"))
     return size, stat.S_IFREG | (FILE_MODE if mode is None else mode) & 0o7777, _number(attributes.get("mtime_ns"))

@@ -7,9 +7,10 @@ numbers are those of `numbers.py`. How names are found is here, what changes the
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
@@ -20,7 +21,7 @@ from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
 from arrayfs.view.attr import Attr
 from arrayfs.view.control import Control
-from arrayfs.view.documents import FILE_ARRAY, Documents
+from arrayfs.view.documents import FILE_ARRAY, NAMES, Documents
 from arrayfs.view.files import Files
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
@@ -220,6 +221,8 @@ class Tree:
         """What an inode number stands for: an object, or an untouched chunk. Raises StaleError if it is gone."""
         node = self.nodes.get(ino)
         if node is not None:
+            if isinstance(node, File) and not node.bindings and not node.opens:
+                raise StaleError(errno.ESTALE, f"inode {ino} has no name any more")
             return node
         numbers = self.numbers.find_range(ino)
         if numbers is None:
@@ -274,30 +277,28 @@ class Tree:
             return self.synthetic_file(directory, name)
         return self.control.find(directory, name)
 
-    def array_of(self, directory: Directory) -> tuple[ZarrArray, Components] | None:
-        """The array whose chunks a directory can hold, and the directory's path below the array's."""
+    def arrays_of(self, directory: Directory) -> Iterator[tuple[ZarrArray, Components]]:
+        """The arrays whose chunks a directory can hold, and its path below each: one that it lies in, and its own."""
         if directory.owner is not None:
-            return directory.owner, directory.components
+            yield directory.owner, directory.components
         zarr = self.documents.zarr(directory)
-        return None if zarr is None else (zarr, ())
+        if zarr is not None:
+            yield zarr, ()
 
     def chunk_place(self, directory: Directory, name: str) -> tuple[ZarrArray, Coord] | None:
         """The chunk that a name in a directory spells, whether it is there or not."""
-        place = self.array_of(directory)
-        if place is None:
-            return None
-        coord = place[0].coord_of((*place[1], name))
-        return None if coord is None else (place[0], coord)
+        for zarr, components in self.arrays_of(directory):
+            coord = zarr.coord_of((*components, name))
+            if coord is not None:
+                return zarr, coord
+        return None
 
     def _chunk_directory_below(self, directory: Directory, name: str) -> Directory | None:
-        place = self.array_of(directory)
-        if place is None:
-            return None
-        zarr, components = place
-        prefix = zarr.prefix_of((*components, name))
-        if prefix is None or not zarr.has_below(prefix):
-            return None
-        return self.chunk_directory(zarr, (*components, name))
+        for zarr, components in self.arrays_of(directory):
+            prefix = zarr.prefix_of((*components, name))
+            if prefix is not None and zarr.has_below(prefix):
+                return self.chunk_directory(zarr, (*components, name))
+        return None
 
     def chunk_directory(self, zarr: ZarrArray, components: Components) -> Directory:
         """A directory between an array and its chunks: the object, or one made for the occasion."""
@@ -342,6 +343,17 @@ class Tree:
             self.synthetic[directory.ino, name] = file
             self.nodes[file.ino] = file
         return file
+
+    def forget_synthetic(self, directory: Directory) -> None:
+        """Documents that are made from the container no more have no inode any more."""
+        shown = self.documents.synthetic_names(directory)
+        left = [name for name in NAMES if name not in shown and (directory.ino, name) in self.synthetic]
+        for name in left:
+            file = self.synthetic.pop((directory.ino, name))
+            if file.synthetic:  # else a client wrote to it, and it is stored now
+                file.bindings.clear()
+        if left and self.on_invalidate is not None:
+            self.on_invalidate([], [(directory.ino, name) for name in left if name not in directory.children])
 
     def attr(self, node: Directory | File | tuple[ZarrArray, Coord]) -> Attr:
         """What stat says of a node."""
@@ -395,14 +407,6 @@ class Tree:
     def release_chunks(self, zarr: ZarrArray) -> None:
         """Chunk files become plain files."""
         self.adoption.release_chunks(zarr)
-
-    def reshaped(self, zarr: ZarrArray) -> None:
-        """An array got another shape: what the kernel knows of chunks that were cut or moved is wrong."""
-        gone = [coord for coord in zarr.files if not zarr.has(coord)]
-        for coord in gone:
-            self._namespace.forget_chunk(zarr, coord)
-        if self.on_invalidate is not None:
-            self.on_invalidate([file.ino for file in zarr.files.values()], [])
 
     def watch(self, directory: Directory) -> None:
         """At the next commit, see whether this directory's array is gone, and whether it needs a marker."""

@@ -62,9 +62,7 @@ SQUASHFUSE = "squashfuse lz4"
 
 SYSTEMS = (
     System(PLAIN, "", None, lambda _: None),
-    System(
-        BINDFS, "bindfs", lambda stored, mountpoint: ["bindfs", str(stored.plain), str(mountpoint)], _fusermount
-    ),
+    System(BINDFS, "bindfs", lambda stored, mountpoint: ["bindfs", str(stored.plain), str(mountpoint)], _fusermount),
     System(
         SQUASHFUSE,
         "squashfuse",

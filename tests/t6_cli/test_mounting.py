@@ -62,6 +62,20 @@ def test_commit_with_a_message_while_mounted(place: Place) -> None:
     assert [extension.message for extension in extensions if extension is not None] == ["", "früher", ""]
 
 
+def test_a_commit_that_fails_says_why_and_loses_nothing(place: Place) -> None:
+    place.mount()
+    (place / "note").write_text("kept")
+    foreign = place.container.with_name("v.1.af")
+    foreign.write_bytes(place.container.read_bytes())
+    done = place.run("commit", place.mountpoint)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "v.1.af was committed by another writer" in done.stderr
+    assert "warning: commit failed" in place.run("status", place.mountpoint).stdout
+    foreign.unlink()
+    assert place.umount().startswith("committed version 1: v.1.af, ")
+    assert content(place, "note") == "kept"
+
+
 def test_status_is_right_after_the_control_directory_was_listed(place: Place) -> None:
     place.mount()
     listed = subprocess.run(["ls", "-la", str(place / ".arrayfs")], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arrayfs.cli import text
-from arrayfs.cli.params import DURATION, SIZE
+from arrayfs.cli.params import read_duration, read_size
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from arrayfs.cli.params import DURATION, SIZE
     [("512", 512), ("64KiB", 65536), ("64k", 65536), ("64 KB", 64000), ("1.5G", 3 << 29), ("2TiB", 2 << 40), ("7b", 7)],
 )
 def test_sizes(typed: str, size: int) -> None:
-    assert SIZE.convert(typed, None, None) == size
+    assert read_size(typed) == size
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_sizes(typed: str, size: int) -> None:
     [("90", 90), ("0.25", 0.25), ("90s", 90), ("15min", 900), ("15 m", 900), ("2h", 7200), ("1d", 86400)],
 )
 def test_durations(typed: str, seconds: float) -> None:
-    assert DURATION.convert(typed, None, None) == seconds
+    assert read_duration(typed) == seconds
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""Run by test_scale.py in a process of its own: open a container, walk the tree, say what it took.
+
+Prints as JSON: entries seen, peak memory in bytes, and how many entries were made before the first was given.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import stat
+import sys
+from collections.abc import Iterator
+
+from arrayfs.view.tree import Tree, open_tree
+
+
+def walk(tree: Tree, ino: int) -> Iterator[int]:
+    """Give the number of every entry at and below a directory."""
+    for _, attr, _ in tree.opendir(ino).entries(0):
+        yield attr.ino
+        if stat.S_ISDIR(attr.mode):
+            yield from walk(tree, attr.ino)
+
+
+def main(url: str) -> None:
+    tree = open_tree(url)
+    seen = distinct = 0
+    last: set[int] = set()
+    for ino in walk(tree, 1):
+        seen += 1
+        if len(last) < 100_000:
+            last.add(ino)
+            distinct += 1
+    tree.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"entries": seen, "peak": peak, "repeated": distinct - len(last)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
