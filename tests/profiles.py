@@ -6,7 +6,8 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
-# For hunting: ARRAYFS_EXAMPLES=50 tries fifty times as many, other ones every time; ARRAYFS_SHRINK=0 takes what it finds.
+# For hunting: ARRAYFS_EXAMPLES=50 tries fifty times as many, other ones every time; with ARRAYFS_SHRINK=0 what is found
+# is shown as it was found.
 _FACTOR = int(os.environ.get("ARRAYFS_EXAMPLES", "1"))
 _SHRINK = os.environ.get("ARRAYFS_SHRINK", "1") != "0"
 

@@ -1,8 +1,8 @@
 """Imports point one way: the layer table of the package, read from the source and compared with what may be.
 
 errors  <-  format, store  <-  container  <-  view  <-  fuse, api  <-  cli. Every import counts, also one inside a
-function or for type checking only. Dependencies enter at one place each. Within a part, a cycle of imports that only the
-type checker follows is allowed: the tree is one object in several files, and its parts name its type.
+function or for type checking only. Dependencies enter at one place each. Within a part, a cycle of imports that only
+the type checker follows is allowed: the tree is one object in several files, and its parts name its type.
 """
 
 from __future__ import annotations

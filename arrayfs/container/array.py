@@ -63,7 +63,8 @@ class Array:
     """
 
     __slots__ = (
-        "_attributes", "_index", "_whole_size", "changes", "cut", "grid", "meta_changed", "name", "origin", "span", "spec",
+        "_attributes", "_index", "_whole_size", "changes", "cut", "grid", "meta_changed", "name", "origin", "span",
+        "spec",
     )  # fmt: skip
 
     def __init__(
@@ -141,6 +142,18 @@ class Array:
         if change.content is None:
             return None
         return change.content.size if isinstance(change.content, PackedRef) else len(change.content)
+
+    def describe(self, coord: Coord) -> tuple[int, int, int]:
+        """Of a chunk: its stored bytes, what it takes in the container, when it was written; zeros if there is none."""
+        change = self.changes.get(coord)
+        if change is None:
+            place = self.index.place(coord)
+            return (0, 0, 0) if place is None else self.index.describe(place)
+        content = change.content
+        if isinstance(content, PackedRef):
+            return content.size, share(content), change.mtime_ns
+        size = 0 if content is None else len(content)
+        return size, size, change.mtime_ns
 
     def stored_bytes(self) -> int:
         """Bytes that all chunks take in the container, each its share of its compressed block."""

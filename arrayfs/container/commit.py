@@ -83,8 +83,8 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
 def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> Layer:
     """Steps 3 to 5: give the sealed part its place above `newest`.
 
-    Raises ConflictError, and nothing has happened, unless `newest` is still the newest layer. After an OSError the layer
-    may be there all the same (a lost reply): `appeared` tells.
+    Raises ConflictError, and nothing has happened, unless `newest` is still the newest layer. After an OSError the
+    layer may be there all the same (a lost reply): `appeared` tells.
     """
     number, listed = newest.number + 1, store.list()
     taken = [name for name in listed if (names.parse_sidecar(name) or 0) >= number]

@@ -254,8 +254,9 @@ class Container:
         return layer
 
     def _look_back(self) -> None:
-        """After a commit that failed: if its layer appeared all the same, it is committed. Raises OSError if that cannot
-        be seen; nothing may change before it is.
+        """After a commit that failed: if its layer appeared all the same, it is committed.
+
+        Raises OSError if that cannot be seen; nothing may change before it is.
         """
         if self._attempt is None:
             return

@@ -21,8 +21,8 @@ MAX_CHUNKS = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """shape and chunk_shape: elements per dimension; counts: chunks per dimension, whole: those of full length; strides:
-    keys per step.
+    """shape and chunk_shape: elements per dimension; counts: chunks per dimension; whole: those of full length among
+    them; strides: keys per step.
 
     Raises FormatError if the two shapes do not belong together, LimitError if the grid has 2^60 chunks or more.
     """
@@ -62,7 +62,7 @@ class Grid:
         return self.key_inside(coord) is not None
 
     def key_inside(self, coord: Coord) -> int | None:
-        """`key` of a whole coordinate, None if it lies outside the grid. (One loop: every request comes through here.)"""
+        """`key` of a whole coordinate, None if it lies outside the grid."""
         if len(coord) != len(self.counts):
             return None
         key = 0

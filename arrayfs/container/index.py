@@ -67,10 +67,14 @@ class ChunkIndex:
     - `keys` is strictly increasing; `entries[i]` and `rows[i]` say which span entry and which row of its chunk table
       key i stands in.
     - Holes are not in the index, nor is what lay outside the shape in any layer at or above the one that wrote it.
+    - `_start` is the first key if the keys have no gaps, else None: then a chunk is found by subtraction.
     - `_last` is a coordinate and its place: one file's requests ask for one chunk again and again.
     """
 
-    __slots__ = ("_columns", "_entry_view", "_key_view", "_last", "_row_view", "entries", "grid", "keys", "rows", "span")
+    __slots__ = (
+        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "entries", "grid", "keys",
+        "rows", "span",
+    )  # fmt: skip
 
     def __init__(self, grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places) -> None:
         self.grid = grid
@@ -78,6 +82,7 @@ class ChunkIndex:
         self.keys, self.entries, self.rows = keys, entries, rows
         # memoryviews give Python numbers at a third of the price of numpy's
         self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
+        self._start = int(keys[0]) if len(keys) and int(keys[-1] - keys[0]) == len(keys) - 1 else None
         self._columns = [_Columns.of(entry) for entry in span]
         self._last: tuple[Coord | None, int | None] = (None, None)
 
@@ -101,6 +106,9 @@ class ChunkIndex:
         key = self.grid.key_inside(coord)
         if key is None:
             return None
+        if self._start is not None:
+            place = key - self._start
+            return place if 0 <= place < len(self._key_view) else None
         place = bisect_left(self._key_view, key)
         if place == len(self._key_view) or self._key_view[place] != key:
             return None
@@ -129,6 +137,18 @@ class ChunkIndex:
         columns = self._columns[self._entry_view[place]]
         times = columns.mtimes
         return columns.layer.time_ns if times is None else times[self._row_view[place]]
+
+    def describe(self, place: int) -> tuple[int, int, int]:
+        """Of the chunk at `place`: its stored bytes, its share of its compressed block (0 where that is not there), and
+        when it was written.
+        """
+        columns = self._columns[self._entry_view[place]]
+        row = self._row_view[place]
+        layer, size, times = columns.layer, columns.sizes[row], columns.mtimes
+        block_row = layer.block_row(columns.block_ids[row])
+        whole = layer.block_size(block_row) if block_row >= 0 else 0
+        taken = layer.stored_size(block_row) * size // whole if whole else 0
+        return size, taken, layer.time_ns if times is None else times[row]
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
         """`mtime_ns` for places low to high."""

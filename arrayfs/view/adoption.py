@@ -1,4 +1,4 @@
-"""Files that become chunks because an array's document came, and chunks that become files because it went or they moved.
+"""Files that become chunks because an array's document came, and chunks that become files because it went.
 
 Whatever a name means afterwards, its file keeps its bytes and its inode number.
 """
@@ -122,8 +122,8 @@ class Adoption:
     def drop_gone(self) -> None:
         """Arrays whose document is gone are removed; chunks that are left become plain files.
 
-        Without its document nothing says in a later mount how the keys of an array's chunks are spelled, nor of the root
-        array that it is ours. When a document comes back, the files become chunks again.
+        Without its document nothing says in a later mount how the keys of an array's chunks are spelled, nor of the
+        root array that it is ours. When a document comes back, the files become chunks again.
         """
         for directory in list(self._tree.watched()):
             zarr = directory.zarr

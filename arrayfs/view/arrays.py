@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from arrayfs.container.array import Array, share, source_name
+from arrayfs.container.array import Array, source_name
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
@@ -33,7 +33,8 @@ class ZarrArray:
     """A Zarr array and its chunk files.
 
     root: its directory. array: where the chunks are kept, native or opaque. look: 2 or 3, which documents describe it.
-    inner: lengths of the inner axes of a FixedSizeList type: one axis each for Zarr, always with the one chunk 0.
+    rank: the number of axes that Zarr sees. inner: lengths of the inner axes of a FixedSizeList type: one axis each for
+    Zarr, always with the one chunk 0.
     files: chunks that are objects. directories: chunk directories that are objects, by their components; passing: some
     that were computed lately, valid until one becomes an object or numbers change.
     gone: its document was removed; the chunks stay until they are removed too, or a document comes back. torn: its
@@ -54,6 +55,7 @@ class ZarrArray:
         self.container = container
         self.root = root
         self.array = array
+        self.rank = len(array.spec.shape) + len(inner)
         self.keys = keys
         self.chunks = chunks
         self.inner = inner
@@ -71,14 +73,9 @@ class ZarrArray:
         self._range_grid = array.grid
 
     @property
-    def rank(self) -> int:
-        """The number of axes that Zarr sees."""
-        return len(self.array.spec.shape) + len(self.inner)
-
-    @property
     def counts(self) -> tuple[int, ...]:
         """Chunks per axis that Zarr sees."""
-        return self.array.grid.counts + (1,) * len(self.inner)
+        return self.array.grid.counts + (1,) * len(self.inner) if self.inner else self.array.grid.counts
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -142,6 +139,11 @@ class ZarrArray:
                 return True
         return False
 
+    def is_clipped(self, coord: Coord) -> bool:
+        """Whether part of the chunk lies outside the array's shape."""
+        place, grid = self.stored(coord), self.array.grid
+        return grid.extent(place) != grid.chunk_shape
+
     def file_size(self, coord: Coord) -> int:
         """Bytes of the chunk file. The chunk must exist."""
         stored = self.array.stored_size(self.stored(coord))
@@ -182,19 +184,9 @@ class ZarrArray:
 
     def _attr(self, coord: Coord) -> Attr:
         place = self.stored(coord)
-        size = self.file_size(coord)
-        blocks = -(-self._stored_share(place) // STAT_BLOCK)
-        return Attr(self.number(coord), FILE_MODE, size, blocks, self.array.mtime_ns(place))
-
-    def _stored_share(self, place: Coord) -> int:
-        """The part of its compressed block that a chunk takes, in bytes; 0 where the block is not there."""
-        try:
-            found = self.array.find(place)
-        except FormatError:
-            return 0  # who reads it gets the error; who lists, removes or replaces it does not
-        if not isinstance(found, tuple):
-            return len(found or b"")
-        return share(found)
+        stored, taken, mtime_ns = self.array.describe(place)
+        size = self.chunks.file_size(stored, self.array.grid.extent(place))
+        return Attr(self.number(coord), FILE_MODE, size, -(-taken // STAT_BLOCK), mtime_ns)
 
     def has_chunks(self, prefix: Prefix) -> bool:
         """Whether any chunk begins with these coordinates, committed or not."""

@@ -233,6 +233,8 @@ class Files:
         binding.directory.children.pop(binding.name, None)
         binding.zarr, binding.coord = zarr, coord
         zarr.files[coord] = file
+        if self._tree.on_invalidate is not None and zarr.is_clipped(coord):
+            self._tree.on_invalidate([file.ino], [])  # the kernel may keep pages of what was dropped at the edge
 
     def bind_plain(self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord) -> None:
         """Keep a file's content as a plain file from now on; the chunk under that name is gone."""

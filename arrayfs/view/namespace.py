@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from arrayfs.container.grid import Coord
 from arrayfs.errors import (
     EntryExistsError,
-    FormatError,
     IsDirectoryError,
     NoEntryError,
     NotDirectoryError,
@@ -25,7 +24,7 @@ from arrayfs.view import documents, plain
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import Draft
 from arrayfs.view.listing import OpenDirectory
-from arrayfs.view.nodes import Binding, Components, Directory, File
+from arrayfs.view.nodes import Binding, Directory, File
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -349,7 +348,7 @@ class Namespace:
                     self._container.rename(array, name)
 
     def _rename_array(self, directory: Directory, zarr: ZarrArray | None) -> None:
-        """zarr None: an array that cannot be shown; it moves like the others."""
+        """Rename the container's array. `zarr` None: one that cannot be shown; it moves like the others."""
         old = directory.array_name
         directory.array_name = None
         name = documents.opaque_name(directory) if old is None else self._tree.documents.array_name(directory)

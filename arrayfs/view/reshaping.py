@@ -1,8 +1,9 @@
 """What a new shape or fill value means for chunk files that a reader, or the kernel, may know already.
 
-A chunk that was cut off is no file any more. One whose padding changed is another file under the same name, with an inode
-number of its own, so that no page that the kernel kept of the old one is ever shown; only where somebody is writing to it
-the number stays. Names are then looked up anew: opening an inode that is gone is ESTALE, on which the kernel asks again.
+A chunk that was cut off is no file any more. One whose padding changed is another file under the same name, with an
+inode number of its own, so that no page that the kernel kept of the old one is ever shown; only where somebody is
+writing to it the number stays. Names are then looked up anew: opening an inode that is gone is ESTALE, on which the
+kernel asks again.
 """
 
 from __future__ import annotations

@@ -24,19 +24,23 @@ PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squas
 
 
 def main() -> int:
+    """Prepare, measure, and print the report after each round."""
     wanted = _arguments()
     if wanted.install:
         _install()
     systems = [system for system in SYSTEMS if not wanted.systems or system.name in wanted.systems.split(",")]
     _refuse(wanted.dir)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    results: Results = {}
     with _folder(wanted.dir) as folder:
         sets = _store(folder, systems)
         if wanted.profile:
             _profile(sets, systems, folder)
             return 0
-        results = _measure(sets, systems, folder / "m", 2 if wanted.quick else wanted.rounds)
-    print(report(results))
+        _check(sets, systems, folder / "m")
+        for number in range(2 if wanted.quick else wanted.rounds):
+            _measure(sets, systems, folder / "m", number, results)
+            print(f"\nafter round {number + 1}\n\n{report(results)}\n", flush=True)
     if wanted.json:
         rows = [{"chunks": c, "measurement": m, "system": s, "seconds": v} for (c, m, s), v in results.items()]
         Path(wanted.json).write_text(json.dumps(rows, indent=1) + "\n")
@@ -94,19 +98,20 @@ def _store(folder: Path, systems: list[System]) -> list[Stored]:
     return sets
 
 
-def _measure(sets: list[Stored], systems: list[System], mountpoint: Path, rounds: int) -> Results:
+def _check(sets: list[Stored], systems: list[System], mountpoint: Path) -> None:
     for stored in sets:
         for system in systems:
             Place(system, stored, mountpoint).check()
-    results: Results = {(s.chunks.label, "", system.name): [] for s in sets for system in systems}
-    for number in range(rounds):
-        turned = systems[number % len(systems) :] + systems[: number % len(systems)]
-        print(f"round {number + 1} of {rounds}, load {Path('/proc/loadavg').read_text().strip()}", flush=True)
-        for stored in sets:
-            for system in turned:
-                for measurement, seconds in Place(system, stored, mountpoint).measure(number).items():
-                    results.setdefault((stored.chunks.label, measurement, system.name), []).append(seconds)
-    return {key: seconds for key, seconds in results.items() if seconds}
+
+
+def _measure(sets: list[Stored], systems: list[System], mountpoint: Path, number: int, results: Results) -> None:
+    """One round: every measurement of every system, another system first each time."""
+    first = number % len(systems)
+    print(f"load before the round: {Path('/proc/loadavg').read_text().strip()}", flush=True)
+    for stored in sets:
+        for system in systems[first:] + systems[:first]:
+            for measurement, seconds in Place(system, stored, mountpoint).measure(number).items():
+                results.setdefault((stored.chunks.label, measurement, system.name), []).append(seconds)
 
 
 def _profile(sets: list[Stored], systems: list[System], folder: Path) -> None:

@@ -7,11 +7,11 @@ chunks are different. The plain files lie as a mount of the container shows them
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
@@ -20,6 +20,7 @@ from arrayfs.format.model import DType
 ARRAY = "A"
 CODECS: dict[str, str | None] = {"none": None, "lz4": "lz4"}
 KEPT_BITS = np.uint32(0xFFFFFFFF << (23 - 15) & 0xFFFFFFFF)
+WRITTEN_AT_NS = 1_700_000_000_000_000_000
 HONEST_RATIO = (1.3, 2.0)
 
 
@@ -31,15 +32,14 @@ class ChunkSet:
     count: int
     size: int
 
-    def contents(self) -> Iterator[bytes]:
-        """Every chunk's bytes, in order."""
-        random = np.random.default_rng(self.count)
+    def content(self, number: int) -> bytes:
+        """The bytes of one chunk."""
         length = self.size // 4
-        for first in range(0, self.count * length, length):
-            x = np.arange(first, first + length, dtype=np.float64)
-            wave = 280 + 8 * np.sin(x / 3000) + 3 * np.sin(x / 411) + 1.1 * np.sin(x / 37)
-            values = (wave + 0.2 * random.standard_normal(length)).astype("<f4")
-            yield (values.view("<u4") & KEPT_BITS).tobytes()
+        x = np.arange(number * length, (number + 1) * length, dtype=np.float64)
+        wave = 280 + 8 * np.sin(x / 3000) + 3 * np.sin(x / 411) + 1.1 * np.sin(x / 37)
+        noise = np.random.default_rng((self.count, number)).standard_normal(length)
+        values = (wave + 0.2 * noise).astype("<f4")
+        return (values.view("<u4") & KEPT_BITS).tobytes()
 
 
 LARGE = ChunkSet("1 MiB", 256, 1 << 20)
@@ -62,9 +62,11 @@ def store(chunks: ChunkSet, folder: Path, *, with_image: bool) -> Stored:
     plain = folder / "plain"
     directory = plain / ARRAY / "c"
     directory.mkdir(parents=True)
-    for number, content in enumerate(chunks.contents()):
-        (directory / str(number)).write_bytes(content)
-    containers = {name: _write_container(chunks, folder / f"{name}.d", codec) for name, codec in CODECS.items()}
+    for number in range(chunks.count):
+        (directory / str(number)).write_bytes(chunks.content(number))
+    containers = {}
+    for name, codec in CODECS.items():
+        containers[name] = _write_container(chunks, directory, folder / f"{name}.d", codec)
     taken = sum(part.stat().st_size for part in containers["lz4"].parent.iterdir())
     ratio = chunks.count * chunks.size / taken
     if not HONEST_RATIO[0] <= ratio <= HONEST_RATIO[1]:
@@ -76,7 +78,7 @@ def store(chunks: ChunkSet, folder: Path, *, with_image: bool) -> Stored:
     return Stored(chunks, plain, containers, image, ratio)
 
 
-def _write_container(chunks: ChunkSet, folder: Path, codec: str | None) -> Path:
+def _write_container(chunks: ChunkSet, plain: Path, folder: Path, codec: str | None) -> Path:
     folder.mkdir()
     path = folder / "field.af"
     Container.create(str(path))
@@ -84,6 +86,6 @@ def _write_container(chunks: ChunkSet, folder: Path, codec: str | None) -> Path:
     spec = ArraySpec(DType("Float32"), (chunks.count * length,), (length,), ("x",))
     with Container.open(str(path), "a", ContainerOptions(PoolOptions(codec=codec))) as container:
         array = container.define(ARRAY, spec)
-        for number, content in enumerate(chunks.contents()):
-            container.put(array, (number,), content, 1_700_000_000_000_000_000)
+        for number in range(chunks.count):
+            container.put(array, (number,), (plain / str(number)).read_bytes(), WRITTEN_AT_NS)
     return path

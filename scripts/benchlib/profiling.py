@@ -10,7 +10,6 @@ import subprocess
 from pathlib import Path
 
 from arrayfs.fuse.unmount import umount
-
 from benchlib.dataset import ARRAY, Stored
 from benchlib.measure import Place, drop_caches
 from benchlib.systems import System, serve_command

@@ -24,6 +24,7 @@ def read_all(names: list[str]) -> int:
 
 
 def main(folder: str, count: str, order: str) -> None:
+    """Say "ready", wait for a line, read, print what it took."""
     names = [str(number) for number in range(int(count))]
     if order != "sorted":
         random.Random(order).shuffle(names)

@@ -16,6 +16,7 @@ from arrayfs.view.tree import open_tree
 
 
 def main(container: str, mountpoint: str, statistics: str = "") -> None:
+    """Mount; with `statistics`, a file name, serve and profile."""
     request = MountRequest(container, mountpoint, partial(open_tree, container, mode="a"))
     if not statistics:
         mount(request)

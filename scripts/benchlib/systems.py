@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arrayfs.fuse.unmount import umount
-
 from benchlib.dataset import ARRAY, Stored
 
 SERVE = Path(__file__).parent / "serve.py"

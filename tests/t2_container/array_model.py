@@ -20,7 +20,11 @@ TYPES: list[tuple[DType, FillValue | None, bytes]] = [
     (DType("Float64"), FillValue("Float", struct.pack("<d", float("nan"))), struct.pack("<d", float("nan"))),
     (DType("Bool"), FillValue("Bool", b"\1"), b"\1"),
     (DType("TimestampNs"), FillValue("TimestampNs", struct.pack("<q", 7)), struct.pack("<q", 7)),
-    (DType("FixedSizeList", DType("Float32"), 3), FillValue("Float", struct.pack("<d", 1.5)), struct.pack("<f", 1.5) * 3),
+    (
+        DType("FixedSizeList", DType("Float32"), 3),
+        FillValue("Float", struct.pack("<d", 1.5)),
+        struct.pack("<f", 1.5) * 3,
+    ),
     (DType("String"), FillValue("String", b"none"), b""),
     (DType("Binary"), None, b""),
 ]
@@ -71,7 +75,7 @@ class ModelArray:
 
     def stored_fill(self, coord: Coord) -> bytes:
         """What a chunk of nothing but fill values would be stored as."""
-        return self.stored(self._blank(coord))
+        return self.stored(self._full_of(self.fill, coord))
 
     def stored_chunks(self) -> dict[Coord, bytes]:
         return {coord: self.stored(elements) for coord, elements in self.chunks.items()}
@@ -82,14 +86,17 @@ class ModelArray:
         inside = set(self.coords())
         self.chunks = {coord: self._recut(coord, old) for coord, old in self.chunks.items() if coord in inside}
 
-    def _blank(self, coord: Coord) -> NDArray[np.object_]:
+    def _full_of(self, element: bytes, coord: Coord) -> NDArray[np.object_]:
         out = np.empty(self.extent(coord), object)
         for place in np.ndindex(out.shape):  # np.full would take the zeros off the end of a bytes value
-            out[place] = self.fill
+            out[place] = element
         return out
 
     def _recut(self, coord: Coord, old: NDArray[np.object_]) -> NDArray[np.object_]:
-        new = self._blank(coord)
+        # a text that is the fill value is written where a chunk grows, though the crate reads no text where none is
+        fill = self.spec.fill_value
+        text = fill.payload if fill is not None and fill.kind == "String" else None
+        new = self._full_of(self.fill if text is None else text, coord)
         common = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
         new[common] = old[common]
         return new

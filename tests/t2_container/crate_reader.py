@@ -1,6 +1,6 @@
-"""Chunks as the Rust crate reads them (docs/FORMAT.md, "Layers"): simpler than arrayfs, and wrong where a writer is careless.
+"""Chunks as the Rust crate reads them (docs/FORMAT.md, "Layers"): simpler than arrayfs does.
 
-What arrayfs writes has to come out right here too.
+It is wrong where a writer is careless; what arrayfs writes has to come out right here too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CrateReader:
         return found
 
     def panics(self, meta: ArrayMeta) -> bool:
-        """Whether an older array of the name has fewer dimensions: the crate cannot read then, whatever a writer does."""
+        """Whether an older array of the name has fewer dimensions: the crate cannot read it, whatever a writer does."""
         return any(len(entry.shape) < len(meta.shape) for _, entry in self._entries(meta.name))
 
     def chunk(self, meta: ArrayMeta, coord: Coord) -> bytes | None:

@@ -1,7 +1,7 @@
 """A store that fails, or whose process stops, at its n-th call, and that knows what would be left on the medium then.
 
-Over a store in memory. What was appended to a part and not synced may be lost with the power; all else that a store call
-did is durable when it returns (arrayfs.store.protocol).
+Over a store in memory. What was appended to a part and not synced may be lost with the power; all else that a store
+call did is durable when it returns (arrayfs.store.protocol).
 """
 
 from __future__ import annotations

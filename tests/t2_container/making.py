@@ -43,7 +43,9 @@ def int_fill(value: int) -> FillValue:
     return FillValue("Int", value.to_bytes(8, "little", signed=True))
 
 
-def spec(shape: tuple[int, ...], chunk_shape: tuple[int, ...], fill: int | None = None, dtype: DType = INT32) -> ArraySpec:
+def spec(
+    shape: tuple[int, ...], chunk_shape: tuple[int, ...], fill: int | None = None, dtype: DType = INT32
+) -> ArraySpec:
     """The spec of an array of Int32, named axes included."""
     names = tuple(f"axis{n}" for n in range(len(shape)))
     return ArraySpec(dtype, shape, chunk_shape, names, None if fill is None else int_fill(fill))
@@ -112,7 +114,11 @@ def table(*rows: tuple[Coord, int, int, int]) -> ChunkTable:
 
 
 def layer_bytes(
-    *metas: ArrayMeta, data: bytes = b"", keys: tuple[str, ...] = (), values: tuple[AttributeValue, ...] = (), version: int = 5
+    *metas: ArrayMeta,
+    data: bytes = b"",
+    keys: tuple[str, ...] = (),
+    values: tuple[AttributeValue, ...] = (),
+    version: int = 5,
 ) -> bytes:
     """A layer file as the crate makes it: no extension block, `data` as one uncompressed block 0."""
     wide, one = np.array([len(data)], np.uint64), np.zeros(1, np.uint32)

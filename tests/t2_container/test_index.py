@@ -9,7 +9,7 @@ from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkIndex, SpanEntry, build_index
 from arrayfs.container.layer import Layer, open_layer
 from arrayfs.errors import FormatError
-from arrayfs.format.model import ArrayMeta, ChunkTable
+from arrayfs.format.model import ArrayMeta, BlockTable, ChunkTable, Footer
 from arrayfs.store import MemoryStore
 from tests.t2_container.making import INT32, filled, layer_bytes, new_container, spec, table
 
@@ -154,12 +154,8 @@ def test_times_are_those_of_the_chunks_else_of_the_layer() -> None:
 
 def test_block_ids_need_not_be_places() -> None:
     """Of two blocks with one id the first counts; ids have any order."""
-    entry = layer(table(((0,), 7, 0, 8), ((1,), 3, 0, 8), ((2,), 9, 0, 8)))
-    blocks = entry.layer.footer.blocks
-    ids = np.array([9, 3, 7, 3], np.uint32)
-    wide = np.zeros(4, np.uint64)
-    small = np.zeros(4, np.uint32)
-    footer = type(entry.layer.footer)(5, type(blocks)(ids, wide, wide, wide, small, (None,)), entry.layer.footer.arrays)
-    other = Layer(0, entry.layer.blob, footer, None, bytes(16), 0)
+    ids, wide, small = np.array([9, 3, 7, 3], np.uint32), np.zeros(4, np.uint64), np.zeros(4, np.uint32)
+    footer = Footer(5, BlockTable(ids, wide, wide, wide, small, (None,)), ())
+    other = Layer(0, layer(table()).layer.blob, footer, None, 0)
     assert other.block_rows(np.array([3, 7, 9, 0, 8, 10], np.uint32)).tolist() == [1, 2, 0, -1, -1, -1]
     assert [other.block_row(number) for number in (3, 7, 9, 0, 8, 10)] == [1, 2, 0, -1, -1, -1]

@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from arrayfs.container.array import ArraySpec
-from arrayfs.container.container import Container
 from arrayfs.container.verify import verify
-from arrayfs.format.model import AttributeValue
+from arrayfs.format.model import AttributeValue, DType, FillValue
 from tests.profiles import examples
 from tests.t2_container.array_model import TYPES, ModelArray
 from tests.t2_container.crate_reader import CrateReader
-from tests.t2_container.making import attributes, new_container, new_url, open_container, state
+from tests.t2_container.making import State, attributes, new_container, new_url, open_container, state
 
 NAMES = ("a", "b", "a/b", "")
 names = st.sampled_from(NAMES)
@@ -29,13 +35,17 @@ class ContainerMachine(RuleBasedStateMachine):
 
     @initialize(dirty_limit=st.sampled_from((0, 40, 1 << 20)), block_size=st.sampled_from((1, 60, 1 << 16)))
     def start(self, dirty_limit: int, block_size: int) -> None:
-        self.url = new_url()
+        self.url = self.place()
         self.pool = {"dirty_limit": dirty_limit, "block_size": block_size}
         self.container = new_container(self.url, **self.pool)
         self.model: dict[str, ModelArray] = {}
         self.committed: dict[str, ModelArray] = {}
         self.version = 0
         self.clock = 0
+
+    def place(self) -> str:
+        """The URL of the next container."""
+        return new_url()
 
     def teardown(self) -> None:
         if hasattr(self, "container"):
@@ -49,8 +59,13 @@ class ContainerMachine(RuleBasedStateMachine):
 
     @rule(name=names, kind=st.sampled_from(TYPES), shape=extents, chunk=st.integers(1, 4), given=some_attributes)
     def define(
-        self, name: str, kind: tuple, shape: list[int], chunk: int, given: dict[str, AttributeValue]
-    ) -> None:  # type: ignore[type-arg]
+        self,
+        name: str,
+        kind: tuple[DType, FillValue | None, bytes],
+        shape: list[int],
+        chunk: int,
+        given: dict[str, AttributeValue],
+    ) -> None:
         if name in self.model:
             return
         dtype, fill, element = kind
@@ -121,7 +136,7 @@ class ContainerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), kept=st.booleans())
     def change_fill(self, data: st.DataObject, kept: bool) -> None:
         name, array = self.pick(data)
-        fills = [(None, bytes(len(array.fill)))]
+        fills: list[tuple[FillValue | None, bytes]] = [(None, bytes(len(array.fill)))]
         fills += [(fill, element) for dtype, fill, element in TYPES if dtype == array.spec.dtype]
         fill, array.fill = fills[kept and len(fills) - 1]
         array.spec = replace(array.spec, fill_value=fill)
@@ -191,7 +206,11 @@ class ContainerMachine(RuleBasedStateMachine):
         assert set(visible) == set(self.model)
         for name, array in self.model.items():
             meta = visible[name]
-            assert (meta.shape, meta.chunk_shape, meta.dtype) == (array.spec.shape, array.spec.chunk_shape, array.spec.dtype)
+            assert (meta.shape, meta.chunk_shape, meta.dtype) == (
+                array.spec.shape,
+                array.spec.chunk_shape,
+                array.spec.dtype,
+            )
             if reader.panics(meta):
                 continue
             stored = array.stored_chunks()
@@ -205,7 +224,7 @@ def copied(model: dict[str, ModelArray]) -> dict[str, ModelArray]:
     return {name: array.copy() for name, array in model.items()}
 
 
-def expected(model: dict[str, ModelArray]) -> dict:  # type: ignore[type-arg]
+def expected(model: dict[str, ModelArray]) -> State:
     return {name: (array.spec, array.attributes, array.stored_chunks()) for name, array in model.items()}
 
 

@@ -105,7 +105,9 @@ def test_name_of_another_container_s_sidecar_is_refused(name: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["weather.2024x.af", "weather.0.af", "2024.af", "weather.-1.af", "weather.99999999999.af"])
+@pytest.mark.parametrize(
+    "name", ["weather.2024x.af", "weather.0.af", "2024.af", "weather.-1.af", "weather.99999999999.af"]
+)
 def test_name_that_only_looks_like_one(name: str, tmp_path: Path) -> None:
     Container.create(str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == [name]

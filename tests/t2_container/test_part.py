@@ -82,7 +82,9 @@ def test_copied_blocks_are_those_that_were_there(store: MemoryStore) -> None:
     other.discard()
 
 
-def test_copy_of_bytes_that_changed_on_the_medium_is_refused(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_of_bytes_that_changed_on_the_medium_is_refused(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other = LayerPart(store, NAMES), LayerPart(store, NAMES)
     one.add_block(None, [b"xyz"])
     monkeypatch.setattr(type(one.part), "read", lambda *_: b"xyw")

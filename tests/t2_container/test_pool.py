@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from arrayfs.container import pool as pool_module
 from arrayfs.container.array import PackedRef
+from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
+from arrayfs.container.layer import Layer
 from arrayfs.container.pool import OWN_BLOCK_SIZE
 from arrayfs.errors import LimitError
 from arrayfs.format.model import DType
@@ -71,7 +73,8 @@ def test_large_chunks_are_blocks_of_their_own_and_small_ones_lie_with_their_neig
     container.commit()
     assert blocks(container) == [(large, 1), (large, 1), (4 * small, 4), (4 * small, 4), (small, 1)]
     table = container.stack.newest.footer.arrays[1].chunks
-    places = {int(coord): (int(block), int(offset)) for coord, block, offset in zip(table.coords[:, 0], table.block_ids, table.offsets, strict=True)}  # fmt: skip
+    rows = zip(table.coords[:, 0].tolist(), table.block_ids.tolist(), table.offsets.tolist(), strict=True)
+    places = {coord: (block, offset) for coord, block, offset in rows}
     assert places == {number: (2 + number // 4, number % 4 * small) for number in range(9)}
     container.close()
 
@@ -110,7 +113,12 @@ def test_equal_content_is_judged_when_blocks_are_packed_not_before(monkeypatch: 
     read: list[int] = []
     layer = type(container.stack.newest)
     original = layer.read_block
-    monkeypatch.setattr(layer, "read_block", lambda self, row, cache: (read.append(row), original(self, row, cache))[1])
+
+    def noted(self: Layer, row: int, cache: BlockCache) -> memoryview:
+        read.append(row)
+        return original(self, row, cache)
+
+    monkeypatch.setattr(layer, "read_block", noted)
     container.put(array, (0,), i32(0, 0), 9999)
     assert read == []
     container.commit()

@@ -5,11 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from arrayfs.container.container import Container
 from arrayfs.container.layer import open_layer
 from arrayfs.container.stack import LayerStack, attributes_of
 from arrayfs.format.model import ArrayMeta, AttributeValue, DType
 from arrayfs.store import MemoryStore
-from tests.t2_container.making import INT32, attributes, layer_bytes, new_container, new_url, open_container, spec, table
+from tests.t2_container.making import (
+    INT32,
+    attributes,
+    layer_bytes,
+    new_container,
+    new_url,
+    open_container,
+    spec,
+    table,
+)
 
 CHUNK = table(((0,), 0, 0, 8))
 FLOAT = DType("Float32")
@@ -46,7 +56,9 @@ SPANS = {
         [0],
     ),
     "another rank": ([with_data(entry()), with_data(ArrayMeta("a", INT32, (4, 4), (2, 2)))], [1], [0]),
-    "another, then deleted": ([with_data(entry()), with_data(entry(dtype=FLOAT)), with_data(entry(deleted=True))], None, [0, 1]),
+    "another, then deleted": (
+        [with_data(entry()), with_data(entry(dtype=FLOAT)), with_data(entry(deleted=True))], None, [0, 1],
+    ),
 }  # fmt: skip
 
 
@@ -86,7 +98,7 @@ def crate_layer(pairs: list[tuple[int, int]], keys: tuple[str, ...], *values: in
     return layer_bytes(meta, data=bytes(8), keys=keys, values=typed)
 
 
-# What layers of the crate say of one array's attributes (docs/FORMAT.md, "Attributes"), and what a right reader makes of it
+# What layers of the crate say of one array's attributes, and what a right reader makes of it (docs/FORMAT.md, "Layers")
 ATTRIBUTES = {
     "own dictionaries": ([crate_layer([(0, 1), (1, 0)], ("x", "y"), 5, 6)], {"x": 6, "y": 5}),
     "newest wins": ([crate_layer([(0, 0)], ("x",), 5), crate_layer([(0, 0)], ("x",), 7)], {"x": 7}),
@@ -125,7 +137,7 @@ def test_attributes_of_a_layer_of_ours_are_complete() -> None:
     container.close()
 
 
-def open_crate(url: str, base: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def open_crate(url: str, base: bytes) -> Container:
     """A container whose base is a layer of the crate, open for writing."""
     MemoryStore(url.split("/")[2]).put("t.af", base, replace=False)
     return open_container(url)

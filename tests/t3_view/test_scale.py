@@ -23,7 +23,8 @@ MEMORY = 300 << 20
 
 def grid(rows: int, columns: int) -> NDArray[np.uint32]:
     """All coordinates of a grid, in order."""
-    return np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1).reshape(-1, 2).astype(np.uint32)
+    axes = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    return np.stack(axes, -1).reshape(-1, 2).astype(np.uint32)
 
 
 def meta(name: str, coords: NDArray[np.uint32]) -> ArrayMeta:

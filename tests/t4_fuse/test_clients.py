@@ -38,7 +38,12 @@ def test_arrays_of_every_type(mounted: Mounted, zarr_format: Any, kind: Any) -> 
     values = values_of(kind, (7, 5))
     with unstable_types():
         array = zarr.create_array(
-            LocalStore(mounted / "a"), shape=(7, 5), chunks=(3, 2), dtype=kind, compressors=None, zarr_format=zarr_format
+            LocalStore(mounted / "a"),
+            shape=(7, 5),
+            chunks=(3, 2),
+            dtype=kind,
+            compressors=None,
+            zarr_format=zarr_format,
         )
         array[...] = values
         array.attrs["units"] = "m"
@@ -83,7 +88,9 @@ def test_arrays_that_only_zarr_has_words_for(mounted: Mounted, zarr_format: Any,
         grown = np.zeros((20, 150), values.dtype)
         grown[:, :100] = values[:20]
         mounted.remount()
-        assert np.array_equal(zarr.open_array(LocalStore(mounted / "a"))[:, :100], grown.astype(chosen["dtype"])[:, :100])
+        assert np.array_equal(
+            zarr.open_array(LocalStore(mounted / "a"))[:, :100], grown.astype(chosen["dtype"])[:, :100]
+        )
     assert not warnings_of(mounted)
 
 
@@ -126,7 +133,9 @@ def test_a_chunk_of_fill_values_is_removed(mounted: Mounted, zarr_format: Any) -
 
 @formats
 def test_groups(mounted: Mounted, zarr_format: Any) -> None:
-    root = zarr.create_group(LocalStore(mounted.mountpoint), zarr_format=zarr_format, attributes={"title": "é", "n": [1, 2.5, None]})
+    root = zarr.create_group(
+        LocalStore(mounted.mountpoint), zarr_format=zarr_format, attributes={"title": "é", "n": [1, 2.5, None]}
+    )
     inner = root.create_group("one").create_group("two", attributes={"deep": True})
     array = inner.create_array("a", shape=(4,), chunks=(2,), dtype="f4", compressors=None, fill_value=float("nan"))
     array[1:] = 3

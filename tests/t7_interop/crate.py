@@ -1,6 +1,6 @@
 """The original Rust crate, asked through the program in `../shared/interop`.
 
-`ARRAYFS_AFDUMP` may name one that is built already; else it is built once with cargo, into a folder of the user's cache.
+`ARRAYFS_AFDUMP` may name one that is built already; else it is built once with cargo, into the user's cache folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def program() -> Path:
         pytest.skip("needs cargo and the Rust program of ../shared/interop, or ARRAYFS_AFDUMP")
     target = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arrayfs-interop"
     command = [cargo, "build", "--release", "--locked", "--target-dir", str(target)]
-    built = subprocess.run([*command, "--manifest-path", str(SOURCE / "Cargo.toml")], capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        [*command, "--manifest-path", str(SOURCE / "Cargo.toml")], capture_output=True, text=True, check=False
+    )
     if built.returncode:
         pytest.skip(f"cargo could not build the Rust program: {built.stderr[-500:]}")
     return target / "release" / "afdump"

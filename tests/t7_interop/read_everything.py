@@ -1,6 +1,7 @@
-"""Read all of containers, each in a process of its own: paths on standard input, a JSON line for each on standard output.
+"""Read all of containers, each in a process of its own: paths on standard input, a JSON line each on standard output.
 
-{"open": error or null, "files": {path: sha256 or [error class, text]}, "findings": [...], "peak": bytes, "status": of wait}
+open: error or null; files: path -> sha256 or [error class, text]; findings: of verify; peak: bytes of memory; status:
+of wait.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -45,7 +46,9 @@ Place = Callable[..., Mounted]
 
 @pytest.mark.parametrize("look", [3, 2])
 @pytest.mark.parametrize("case", [*CASES, *LARGE])
-def test_a_container_of_the_crate_is_read_right_and_left_alone(case: str, look: int, place: Place, tmp_path: Path) -> None:
+def test_a_container_of_the_crate_is_read_right_and_left_alone(
+    case: str, look: int, place: Place, tmp_path: Path
+) -> None:
     folder = tmp_path / "copy"
     shutil.copytree((SHARED if case in LARGE else VECTORS) / case, folder)
     folder.chmod(0o755)
@@ -72,8 +75,6 @@ def test_a_container_of_the_crate_is_read_right_and_left_alone(case: str, look: 
 
 
 def _expected_of_large(case: str) -> dict[str, Any]:
-    import json
-
     loaded: dict[str, Any] = json.loads((SHARED / case / "expected.json").read_text())
     return loaded
 
@@ -105,10 +106,7 @@ def _check_dtype(z: zarr.Array[Any], base: str) -> None:
 
 def _check_attributes(array: dict[str, Any], z: zarr.Array[Any], look: int, inner: int) -> None:
     shown = dict(z.attrs)
-    if look == 3:
-        names = z.metadata.dimension_names  # type: ignore[union-attr]
-    else:
-        names = tuple(shown.pop("_ARRAY_DIMENSIONS"))
+    names: Any = z.metadata.dimension_names if look == 3 else tuple(shown.pop("_ARRAY_DIMENSIONS"))  # type: ignore[union-attr]
     assert names[: len(names) - inner] == tuple(array["dimension_names"])
     assert len(names) == len(z.shape)
     wanted = attributes_as_json(array["attributes"])
@@ -151,7 +149,7 @@ def _check_chunk(array: dict[str, Any], chunk: dict[str, Any], path: Path, z: za
         return
     said = os.stat(path)
     if "error" in chunk:
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError) as caught:  # noqa: PT011  the errno is looked at
             path.read_bytes()
         assert caught.value.errno == errno.EIO
         return

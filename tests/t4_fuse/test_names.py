@@ -1,0 +1,256 @@
+"""Names and attributes on a real mount: what POSIX says, and where a mount departs from it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+
+import pytest
+
+from tests.mounts import Mounted
+from tests.t4_fuse.posix import RENAME_EXCHANGE, RENAME_NOREPLACE, opened, refused, renameat2
+from tests.t4_fuse.promises import keeps
+
+
+@keeps("rename replaces a file that has the name; handles that are open on it keep the old content.")
+def test_renaming_over_a_file(mounted: Mounted) -> None:
+    (mounted / "a").write_bytes(b"new")
+    (mounted / "b").write_bytes(b"old")
+    old_inode, new_inode = (mounted / "b").stat().st_ino, (mounted / "a").stat().st_ino
+    with opened(mounted / "b", os.O_RDONLY) as fd:
+        os.rename(mounted / "a", mounted / "b")
+        assert os.pread(fd, 10, 0) == b"old"
+        assert (mounted / "b").stat().st_ino == new_inode != old_inode == os.fstat(fd).st_ino
+    assert (mounted / "b").read_bytes() == b"new"
+    assert os.listdir(mounted.mountpoint) == ["b"]
+    mounted.remount()
+    assert os.listdir(mounted.mountpoint) == ["b"]
+    assert (mounted / "b").read_bytes() == b"new"
+
+
+@keeps("renameat2 with RENAME_NOREPLACE: EEXIST if the name is taken; with RENAME_EXCHANGE or RENAME_WHITEOUT: EINVAL.")
+def test_renaming_with_flags(mounted: Mounted) -> None:
+    (mounted / "a").write_bytes(b"a")
+    (mounted / "b").write_bytes(b"b")
+    with refused(errno.EEXIST):
+        renameat2(mounted / "a", mounted / "b", RENAME_NOREPLACE)
+    with refused(errno.EINVAL):
+        renameat2(mounted / "a", mounted / "b", RENAME_EXCHANGE)
+    renameat2(mounted / "a", mounted / "c", RENAME_NOREPLACE)
+    assert {name: (mounted / name).read_bytes() for name in os.listdir(mounted.mountpoint)} == {"b": b"b", "c": b"a"}
+
+
+@keeps(
+    "rename of a file over a directory: EISDIR; of a directory over a file: ENOTDIR; over a directory "
+    "that is not empty: ENOTEMPTY; below itself: EINVAL."
+)
+def test_renaming_of_directories(mounted: Mounted) -> None:
+    (mounted / "d/sub").mkdir(parents=True)
+    (mounted / "d/sub/f").write_bytes(b"f")
+    (mounted / "e").mkdir()
+    (mounted / "file").write_bytes(b"")
+    with refused(errno.EISDIR):
+        os.rename(mounted / "file", mounted / "e")
+    with refused(errno.ENOTDIR):
+        os.rename(mounted / "e", mounted / "file")
+    with refused(errno.ENOTEMPTY):
+        os.rename(mounted / "e", mounted / "d")
+    with refused(errno.EINVAL):
+        os.rename(mounted / "d", mounted / "d/sub/x")
+    inode = (mounted / "d").stat().st_ino
+    os.rename(mounted / "d", mounted / "e")
+    assert (mounted / "e").stat().st_ino == inode
+    assert (mounted / "e/sub/f").read_bytes() == b"f"
+    mounted.remount()
+    assert sorted(os.listdir(mounted.mountpoint)) == ["e", "file"]
+    assert (mounted / "e/sub/f").read_bytes() == b"f"
+
+
+@keeps("link gives a file one more name; a name that is taken: EEXIST; a directory: EPERM.")
+def test_links(mounted: Mounted) -> None:
+    (mounted / "a").write_bytes(b"content")
+    os.link(mounted / "a", mounted / "b")
+    with refused(errno.EEXIST):
+        os.link(mounted / "a", mounted / "b")
+    (mounted / "d").mkdir()
+    with refused(errno.EPERM):
+        os.link(mounted / "d", mounted / "e")
+    assert (mounted / "a").stat().st_ino == (mounted / "b").stat().st_ino
+    assert (mounted / "a").stat().st_nlink == 2
+    with open(mounted / "b", "ab") as file:
+        file.write(b" more")
+    assert (mounted / "a").read_bytes() == b"content more"
+    (mounted / "a").unlink()
+    assert (mounted / "b").stat().st_nlink == 1
+    assert (mounted / "b").read_bytes() == b"content more"
+
+
+@keeps("After an unmount each name of a file is a file of its own, with the same content.")
+def test_links_after_an_unmount(mounted: Mounted) -> None:
+    (mounted / "a").write_bytes(b"content")
+    os.link(mounted / "a", mounted / "b")
+    mounted.remount()
+    assert (mounted / "a").read_bytes() == (mounted / "b").read_bytes() == b"content"
+    assert (mounted / "a").stat().st_nlink == 1
+    (mounted / "a").write_bytes(b"other")
+    assert (mounted / "b").read_bytes() == b"content"
+
+
+@keeps("mkdir on a name that is taken: EEXIST. rmdir of a directory with entries: ENOTEMPTY, of a file: ENOTDIR.")
+def test_directories(mounted: Mounted) -> None:
+    (mounted / "d").mkdir()
+    (mounted / "d/f").write_bytes(b"")
+    with refused(errno.EEXIST):
+        os.mkdir(mounted / "d")
+    with refused(errno.EEXIST):
+        os.mkdir(mounted / "d/f")
+    with refused(errno.ENOTEMPTY):
+        os.rmdir(mounted / "d")
+    with refused(errno.ENOTDIR):
+        os.rmdir(mounted / "d/f")
+    (mounted / "d/f").unlink()
+    os.rmdir(mounted / "d")
+    with refused(errno.ENOENT):
+        os.rmdir(mounted / "d")
+
+
+@keeps(
+    "A name below a file: ENOTDIR. Reading or unlinking a directory: EISDIR. A name that is not there: "
+    "ENOENT. A name of more than 255 bytes: ENAMETOOLONG. A name that is not UTF-8: EILSEQ."
+)
+def test_errors_of_names(mounted: Mounted) -> None:
+    (mounted / "f").write_bytes(b"")
+    (mounted / "d").mkdir()
+    with refused(errno.ENOTDIR):
+        os.stat(mounted / "f/x")
+    with refused(errno.ENOTDIR):
+        os.listdir(mounted / "f")
+    with refused(errno.EISDIR):
+        (mounted / "d").read_bytes()
+    with refused(errno.EISDIR):
+        os.unlink(mounted / "d")
+    for missing in ("x", "d/x", "x/y"):
+        with refused(errno.ENOENT):
+            os.stat(mounted / missing)
+    with refused(errno.ENAMETOOLONG):
+        (mounted / ("x" * 256)).write_bytes(b"")
+    with refused(errno.EILSEQ):
+        os.open(os.fsencode(mounted.mountpoint) + b"/bad\xff", os.O_CREAT | os.O_WRONLY)
+    with refused(errno.ENOENT):
+        os.stat(os.fsencode(mounted.mountpoint) + b"/bad\xff")
+    with refused(errno.EILSEQ):
+        os.mkdir(os.fsencode(mounted.mountpoint) + b"/bad\xff")
+
+
+@keeps("A name may be any UTF-8 text of up to 255 bytes.")
+@pytest.mark.parametrize("name", ["x" * 255, "ž" * 127, "a\nc", "100%", "%2E", "%", ".hidden", "-", "\\", "日本", "c"])
+def test_names(mounted: Mounted, name: str) -> None:
+    (mounted / name).write_text(name)
+    (mounted / "d").mkdir()
+    (mounted / "d" / name).mkdir()
+    (mounted / "d" / name / "x").write_text("x")
+    mounted.remount()
+    assert (mounted / name).read_text() == name
+    assert sorted(os.listdir(mounted.mountpoint)) == sorted(["d", name])
+    assert os.listdir(mounted / "d") == [name]
+
+
+@keeps("An empty directory stays, also over unmounts, until it is removed; so does one whose entries are gone.")
+def test_empty_directories(mounted: Mounted) -> None:
+    (mounted / "a/b/c").mkdir(parents=True)
+    (mounted / "d").mkdir()
+    (mounted / "d/f").write_bytes(b"")
+    mounted.remount()
+    (mounted / "d/f").unlink()
+    os.rmdir(mounted / "a/b/c")
+    assert sorted(os.listdir(mounted.mountpoint)) == ["a", "d"]
+    mounted.remount()
+    assert sorted(os.listdir(mounted.mountpoint)) == ["a", "d"]
+    assert (os.listdir(mounted / "a"), os.listdir(mounted / "a/b"), os.listdir(mounted / "d")) == (["b"], [], [])
+    for name in ("a/b", "a", "d"):
+        os.rmdir(mounted / name)
+    mounted.remount()
+    assert os.listdir(mounted.mountpoint) == []
+
+
+@keeps(
+    "The time of the last write is kept to the nanosecond, as utimensat set it; there is no time of access but this."
+)
+def test_times(mounted: Mounted) -> None:
+    path = mounted / "f"
+    path.write_bytes(b"x")
+    first = path.stat().st_mtime_ns
+    path.write_bytes(b"y")
+    assert path.stat().st_mtime_ns > first
+    os.utime(path, ns=(5, 1_234_567_890_123_456_789))
+    assert path.stat().st_mtime_ns == 1_234_567_890_123_456_789
+    mounted.remount()
+    assert path.stat().st_mtime_ns == 1_234_567_890_123_456_789
+    os.utime(path, ns=(5, 17))
+    mounted.remount()
+    assert path.stat().st_mtime_ns == path.stat().st_atime_ns == 17
+
+
+@keeps("A commit changes no time and no inode number that a mount shows.")
+def test_a_commit_changes_no_times(mounted: Mounted) -> None:
+    (mounted / "d").mkdir()
+    (mounted / "d/f").write_bytes(b"x")
+    before = [(os.stat(mounted / name).st_mtime_ns, os.stat(mounted / name).st_ino) for name in ("d", "d/f")]
+    (mounted / ".arrayfs/commit").write_text("now")
+    assert [(os.stat(mounted / n).st_mtime_ns, os.stat(mounted / n).st_ino) for n in ("d", "d/f")] == before
+
+
+@keeps("The mode of a plain file is kept; a directory is always 0755 and a chmod of one has no effect.")
+def test_modes(mounted: Mounted) -> None:
+    with opened(mounted / "f", os.O_CREAT | os.O_WRONLY):
+        os.chmod(mounted / "f", 0o751)
+    (mounted / "d").mkdir()
+    os.chmod(mounted / "d", 0o700)
+    mounted.remount()
+    assert stat.S_IMODE((mounted / "f").stat().st_mode) == 0o751
+    assert stat.S_IMODE((mounted / "d").stat().st_mode) == 0o755
+    os.chmod(mounted / "f", 0o600)
+    mounted.remount()
+    assert stat.S_IMODE((mounted / "f").stat().st_mode) == 0o600
+
+
+@keeps("chown to the owner that is shown succeeds, to any other: EPERM.")
+def test_owners(mounted: Mounted) -> None:
+    (mounted / "f").write_bytes(b"")
+    os.chown(mounted / "f", os.getuid(), os.getgid())
+    with refused(errno.EPERM):
+        os.chown(mounted / "f", os.getuid() + 1, -1)
+
+
+@keeps(
+    "Device nodes, sockets and symbolic links: EPERM.",
+    "Extended attributes: ENOTSUP. fallocate: EOPNOTSUPP, which programs then do by writing.",
+)
+def test_what_is_not_there(mounted: Mounted) -> None:
+    with refused(errno.EPERM):
+        os.symlink("x", mounted / "s")
+    with refused(errno.EPERM):
+        os.mkfifo(mounted / "p")
+    (mounted / "f").write_bytes(b"")
+    with refused(errno.ENOTSUP):
+        os.setxattr(mounted / "f", "user.x", b"1")
+    libc = ctypes.CDLL(None, use_errno=True)
+    with opened(mounted / "f", os.O_RDWR) as fd:
+        assert libc.fallocate(fd, 1, ctypes.c_long(0), ctypes.c_long(100)) == -1
+        assert ctypes.get_errno() == errno.EOPNOTSUPP
+
+
+@pytest.mark.xfail(strict=True, reason="the handler of MKNOD opens no handle, so nobody ever closes the file")
+@keeps("mknod makes an empty file, which is kept like one that was opened and closed.")
+def test_mknod(mounted: Mounted) -> None:
+    os.mknod(mounted / "f", stat.S_IFREG | 0o644)
+    mounted.remount()
+    assert (mounted / "f").read_bytes() == b""
+
+
+@keeps("df shows the space of the device that holds the container.")
+def test_statfs(mounted: Mounted) -> None:
+    here, below = os.statvfs(mounted.mountpoint), os.statvfs(mounted.container.parent)
+    assert (here.f_blocks * here.f_frsize, here.f_namemax) == (below.f_blocks * below.f_frsize, 255)
