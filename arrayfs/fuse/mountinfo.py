@@ -44,7 +44,13 @@ def resolve(mountpoint: str) -> str:
 
 
 def abort_connection(entry: MountEntry) -> bool:
-    """Fail all requests of a FUSE mount that nobody will answer any more. False: not possible here."""
+    """Fail all requests of a FUSE mount that nobody will answer any more. False: not possible here.
+
+    Only while it is still mounted: unmounting ends the connection itself, and its device number may then be another
+    mount's, which would die in its place.
+    """
+    if entry not in mounts():
+        return False
     try:
         Path(f"/sys/fs/fuse/connections/{os.makedev(*entry.device)}/abort").write_text("1")
     except OSError:  # fusectl is not mounted everywhere

@@ -122,7 +122,10 @@ class TreeOperations(pyfuse3.Operations):
         if not stat.S_ISREG(mode):
             raise FUSEError(errno.EPERM)  # as mknod(2) says of a file system without device nodes
         self._may(parent_inode, MAY_WRITE, ctx)
-        return self._answer(self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), True))
+        made = self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), True)
+        # nobody will open and close it, which is when a file is judged
+        self._tree.open(made.ino, write=True, truncate=False).release()
+        return self._answer(made)
 
     @request
     def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:

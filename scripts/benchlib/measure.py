@@ -20,9 +20,9 @@ READER = Path(__file__).parent / "reader.py"
 IN_ORDER: Final = "cold, in order"
 AT_RANDOM: Final = "cold, random order"
 AGAIN: Final = "again, random order"
-LIST_COLD: Final = "ls -l, disk cold"
-LIST: Final = "ls -l"
-FIND: Final = "find"
+LIST_COLD: Final = "ls -l, cold"
+LIST: Final = "ls -l, disk known"
+FIND: Final = "find, disk known"
 
 
 @dataclass(frozen=True, slots=True)

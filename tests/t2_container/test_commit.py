@@ -1,57 +1,27 @@
-"""What a commit writes: only what changed, so that arrayfs and the crate read it right, if nobody was first."""
+"""What a commit writes: only what changed, under the next number, and only if nobody was first."""
 
 from __future__ import annotations
 
-import math
 import time
 
-import numpy as np
 import pytest
 
 from arrayfs.container.container import Container
-from arrayfs.container.dictionary import ATTRIBUTE_BUDGET, AttributeDictionary
-from arrayfs.container.index import is_hole
 from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, ReadOnlyError
-from arrayfs.format.attributes import attribute_from_python
-from arrayfs.format.model import ArrayMeta, BlockTable, Footer
 from arrayfs.store import MemoryStore
-from tests.t2_container.crate_reader import CrateReader
 from tests.t2_container.making import (
-    STRING,
     attributes,
     chunks_of,
     filled,
     i32,
-    int_fill,
     new_container,
     new_url,
     open_container,
     spec,
     state,
     state_at,
-    texts,
 )
-
-
-def newest(container: Container) -> Footer:
-    return container.stack.newest.footer
-
-
-def entry(container: Container, name: str = "a") -> ArrayMeta:
-    """The newest layer's word on an array."""
-    return next(meta for meta in newest(container).arrays if meta.name == name and not meta.deleted)
-
-
-def holes(container: Container, name: str = "a") -> dict[tuple[int, ...], bytes]:
-    """Coordinates that the newest layer points at holes, and what these hold."""
-    layer, chunks = container.stack.newest, entry(container, name).chunks
-    found = {}
-    for row in np.flatnonzero(is_hole(layer, chunks)):
-        block = layer.read_block(layer.block_row(int(chunks.block_ids[row])), container.cache)
-        start = int(chunks.offsets[row])
-        found[tuple(chunks.coords[row].tolist())] = bytes(block[start : start + int(chunks.sizes[row])])
-    return found
-
+from tests.t2_container.newest_layer import entry, holes, newest
 
 # --- versions ---------------------------------------------------------------------------------------------------------
 
@@ -248,236 +218,6 @@ def test_leaving_by_an_exception_discards_leaving_normally_commits() -> None:
         filled(container)
     assert sorted(state_at(url)) == ["a"]
     assert container.store.list() == ["t.1.af", "t.af", "t.lock"]
-
-
-# --- attributes -------------------------------------------------------------------------------------------------------
-
-
-def test_every_entry_has_the_whole_set_in_its_own_dictionaries() -> None:
-    container = new_container()
-    array = container.define("a", spec((4,), (2,)), attributes(x=1, y="m", z=1))
-    container.define("b", spec((4,), (2,)), attributes(y="m"))
-    container.commit()
-    container.put(array, (0,), i32(1, 2), 1)
-    container.commit()
-    footer, pairs = newest(container), entry(container).attribute_pairs
-    assert pairs.dtype == np.uint16
-    assert (np.diff(pairs[:, 0].astype(int)) > 0).all()
-    found = {footer.attr_keys[key]: footer.attr_values[value] for key, value in pairs.tolist()}
-    assert found == attributes(x=1, y="m", z=1)
-    container.close()
-
-
-def test_dictionaries_begin_with_those_below_while_these_are_small() -> None:
-    container = new_container()
-    array = container.define("a", spec((4,), (2,)), attributes(x=1))
-    before: list[Footer] = []
-    large = ""
-    for number in range(40):
-        before.append(newest(container))
-        large = "l" * 1000
-        container.set_attributes(array, attributes(n=number, text=f"{number}{large}"))
-        container.commit()
-        below, now = before[-1], newest(container)
-        size = sum(24 + len(key) for key in below.attr_keys) + sum(24 + len(v.payload) for v in below.attr_values)
-        begins = (
-            now.attr_keys[: len(below.attr_keys)] == below.attr_keys
-            and now.attr_values[: len(below.attr_values)] == below.attr_values
-        )
-        assert begins == (size <= ATTRIBUTE_BUDGET), number
-        assert array.attributes == attributes(n=number, text=f"{number}{large}")
-    container.close()
-
-
-def test_dictionaries_keep_the_numbers_of_a_layer_that_holds_a_thing_twice() -> None:
-    value = attribute_from_python("Int8", 1)
-    below = Footer(5, BlockTable.empty(), (), ("k", "k"), (value, value))
-    made = AttributeDictionary(below)
-    assert made.pairs({"k": value, "new": value}).tolist() == [[0, 0], [2, 0]]
-    assert made.keys == ["k", "k", "new"]
-    assert made.values == [value, value]
-
-
-@pytest.mark.parametrize(("count", "width"), [(65_536, np.uint16), (65_537, np.uint32)])
-def test_index_widths_grow_where_they_must(count: int, width: type) -> None:
-    container = new_container()
-    values = {"k": attribute_from_python("StringList", ["x"])}
-    many = {f"{n:05}": attribute_from_python("Int32", n) for n in range(count - 1)}
-    array = container.define("a", spec((4,), (2,)), many | values)
-    container.commit()
-    assert entry(container).attribute_pairs.dtype == width
-    assert array.attributes == many | values
-    url = f"{container.store.url}/t.af"
-    container.close()
-    assert state_at(url)["a"][1] == many | values
-
-
-def test_attributes_of_one_array_do_not_widen_those_of_another() -> None:
-    made = AttributeDictionary()
-    made.pairs({f"{n}": attribute_from_python("Int32", n) for n in range(70_000)})
-    assert made.pairs({"0": attribute_from_python("Int32", 5)}).dtype == np.uint16
-    assert made.pairs({}).shape == (0, 2)
-
-
-# --- chunks that go ---------------------------------------------------------------------------------------------------
-
-
-def test_one_hole_for_each_clipped_extent() -> None:
-    container = new_container()
-    array = container.define("a", spec((5, 5), (2, 2), fill=-7))
-    for coord in np.ndindex(*array.grid.counts):
-        container.put(array, coord, i32(*[1] * math.prod(array.grid.extent(coord))), 1)
-    container.commit()
-    for coord in np.ndindex(*array.grid.counts):
-        container.put(array, coord, None, 2)
-    container.commit()
-    found = holes(container)
-    assert found == {
-        coord: i32(*[-7] * math.prod(array.grid.extent(coord))) for coord in np.ndindex(*array.grid.counts)
-    }
-    layer = container.stack.newest
-    assert layer.extension is not None
-    assert sorted(layer.extension.holes[:, 2].tolist()) == [4, 8, 8, 16]
-    assert len(newest(container).blocks) == 5
-    assert not len(array.coords())
-    container.close()
-
-
-def test_no_hole_where_no_layer_has_a_chunk() -> None:
-    container = new_container()
-    array = container.define("a", spec((8,), (2,)))
-    container.put(array, (1,), i32(1, 1), 1)
-    container.put(array, (1,), None, 1)
-    container.put(array, (2,), i32(1, 1), 1)
-    container.commit()
-    assert holes(container) == {}
-    container.put(array, (3,), None, 1)
-    assert container.commit() is None
-    container.close()
-
-
-def test_hole_of_text_is_empty_text() -> None:
-    container = new_container()
-    array = container.define("a", spec((3,), (2,), dtype=STRING))
-    container.put(array, (0,), texts("one", "two"), 1)
-    container.put(array, (1,), texts("three"), 1)
-    container.commit()
-    container.put(array, (0,), None, 1)
-    container.put(array, (1,), None, 1)
-    container.commit()
-    assert holes(container) == {(0,): texts("", ""), (1,): texts("")}
-    container.close()
-
-
-def test_changed_fill_value_is_what_the_crate_reads_in_old_holes() -> None:
-    container = new_container()
-    array = filled(container)
-    container.commit()
-    container.put(array, (1,), None, 5)
-    container.commit()
-    container.respec(array, spec((8,), (2,), 77), 6)
-    container.commit()
-    assert holes(container) == {(1,): i32(77, 77)}
-    assert entry(container).chunks.coords.tolist() == [[1]]
-    assert entry(container).fill_value == int_fill(77)
-    container.close()
-
-
-def test_whole_array_goes_with_a_tombstone_and_no_holes() -> None:
-    container = new_container()
-    array = filled(container)
-    container.commit()
-    container.remove(array)
-    container.commit()
-    assert [(meta.name, meta.deleted, len(meta.chunks)) for meta in newest(container).arrays] == [("a", True, 0)]
-    assert len(newest(container).blocks) == 1
-    assert "a" not in container
-    container.close()
-
-
-# --- shapes -----------------------------------------------------------------------------------------------------------
-
-
-def test_chunks_at_the_edge_are_cut_anew() -> None:
-    container = new_container()
-    array = container.define("a", spec((5,), (2,), fill=-1))
-    for number, content in enumerate((i32(0, 1), i32(2, 3), i32(4))):
-        container.put(array, (number,), content, 1)
-    container.commit()
-    container.respec(array, spec((8,), (2,), fill=-1), 2)
-    assert chunks_of(container, array) == {(0,): i32(0, 1), (1,): i32(2, 3), (2,): i32(4, -1)}
-    container.commit()
-    assert entry(container).chunks.coords.tolist() == [[2]]
-    container.respec(array, spec((3,), (2,), fill=-1), 3)
-    container.commit()
-    assert chunks_of(container, array) == {(0,): i32(0, 1), (1,): i32(2)}
-    assert sorted(entry(container).chunks.coords.tolist()) == [[1], [2]]
-    assert set(holes(container)) == {(2,)}
-    container.respec(array, spec((6,), (2,), fill=-1), 4)
-    assert chunks_of(container, array) == {(0,): i32(0, 1), (1,): i32(2, -1)}
-    container.commit()
-    url = f"{container.store.url}/t.af"
-    container.close()
-    assert state_at(url)["a"][2] == {(0,): i32(0, 1), (1,): i32(2, -1)}
-
-
-def test_growing_by_whole_chunks_rewrites_nothing() -> None:
-    container = new_container()
-    array = filled(container)
-    container.commit()
-    container.respec(array, spec((20,), (2,), -1), 2)
-    container.commit()
-    assert len(entry(container).chunks) == 0
-    assert entry(container).shape == (20,)
-    container.close()
-
-
-def test_growing_after_a_redefinition_covers_what_lies_below() -> None:
-    """Regression: chunks of an array deleted long ago showed through in the crate when its successor grew."""
-    container = new_container()
-    filled(container)
-    container.commit()
-    container.remove(container.get("a"))
-    container.commit()
-    array = container.define("a", spec((2,), (2,), -1))
-    container.commit()
-    assert set(holes(container)) == {(0,)}
-    container.respec(array, spec((8,), (2,), -1), 5)
-    container.commit()
-    assert set(holes(container)) == {(1,), (2,), (3,)}
-    reader = CrateReader(container.stack)
-    meta = reader.visible()["a"]
-    assert [reader.chunk(meta, (n,)) for n in range(4)] == [i32(-1, -1)] * 4
-    container.close()
-
-
-def test_redefined_array_inherits_nothing() -> None:
-    container = new_container()
-    filled(container)
-    container.commit()
-    container.remove(container.get("a"))
-    array = container.define("a", spec((6,), (2,), 5))
-    container.put(array, (1,), i32(8, 9), 1)
-    container.commit()
-    assert [(meta.name, meta.deleted) for meta in newest(container).arrays] == [("a", True), ("a", False)]
-    assert holes(container) == {(0,): i32(5, 5), (2,): i32(5, 5)}
-    assert chunks_of(container, array) == {(1,): i32(8, 9)}
-    container.close()
-
-
-def test_chunk_shape_beyond_any_memory_makes_no_large_hole() -> None:
-    """The crate allows a chunk shape far beyond the shape: what is cut off costs a hole of one element."""
-    container = new_container()
-    array = container.define("a", spec((4,), (2**32 - 1,), -1))
-    container.put(array, (0,), i32(1, 2, 3, 4), 1)
-    container.commit()
-    container.respec(array, spec((0,), (2**32 - 1,), -1), 2)
-    container.commit()
-    assert holes(container) == {(0,): i32(-1)}
-    container.respec(array, spec((3,), (2**32 - 1,), -1), 2)
-    container.commit()
-    assert holes(container) == {(0,): i32(-1, -1, -1)}
-    container.close()
 
 
 # --- another writer ---------------------------------------------------------------------------------------------------

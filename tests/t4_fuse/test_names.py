@@ -242,7 +242,6 @@ def test_what_is_not_there(mounted: Mounted) -> None:
         assert ctypes.get_errno() == errno.EOPNOTSUPP
 
 
-@pytest.mark.xfail(strict=True, reason="the handler of MKNOD opens no handle, so nobody ever closes the file")
 @keeps("mknod makes an empty file, which is kept like one that was opened and closed.")
 def test_mknod(mounted: Mounted) -> None:
     os.mknod(mounted / "f", stat.S_IFREG | 0o644)
