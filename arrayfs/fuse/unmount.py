@@ -41,7 +41,8 @@ def umount(mountpoint: str, *, lazy: bool = False) -> MountResult:
         info = end.info
         seen = f"; see {info.log}" if info.log else ""
         raise MountError(
-            f"{path}: the daemon of {info.container} (pid {info.pid}) died; what was written since the last one is lost{seen}"
+            f"{path}: the daemon of {info.container} (pid {info.pid}) died without a commit; "
+            f"what was written since the last one is lost{seen}"
         )
     if end.result.error:
         raise MountError(f"{path}: unmounted, but {end.info.container}: {end.result.error}")

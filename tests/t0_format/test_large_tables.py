@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import sys
 import tracemalloc
@@ -52,11 +53,13 @@ def python_steps(work: Callable[[], object]) -> int:
         return count
 
     before = sys.gettrace()
+    gc.disable()  # collections have callbacks of other libraries, whose lines are not ours
     sys.settrace(count)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     assert steps > 20
     return steps
 

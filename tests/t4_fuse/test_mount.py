@@ -68,7 +68,7 @@ def test_a_failed_commit_is_an_error_of_umount(volume: Volume) -> None:
 
 
 def test_a_daemon_that_died_is_named_and_its_mount_taken_away(volume: Volume) -> None:
-    (volume / "note").write_text("lost or in the journal")
+    (volume / "note").write_text("never committed")
     state = find_mount(str(volume.mountpoint))
     assert state is not None
     os.kill(state.info.pid, signal.SIGKILL)
