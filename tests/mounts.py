@@ -95,7 +95,9 @@ class Mounted:
             state = find_mount(path)
             subprocess.run(["fusermount3", "-u", "-z", path], check=False, capture_output=True)
             if state is not None and state.alive:
-                os.kill(state.info.pid, signal.SIGTERM)  # a lazy unmount waits for the last file to be closed
+                # a lazy unmount waits for the last file to be closed; without one the daemon may have ended by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(state.info.pid, signal.SIGTERM)
                 wait_for_end(path)
 
 

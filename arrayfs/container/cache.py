@@ -1,6 +1,7 @@
 """Decompressed blocks, bounded in bytes; the least recently used go first.
 
-Safe to use from several threads: the lock protects the table and its byte count and is not held while a block is read.
+Safe to use from several threads: the lock protects the tables and the byte count and is never held while a block is
+read. Who wants a block that another thread is reading waits for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 Key = tuple[int, int]
+
+
+class _Load:
+    """A block that some thread is reading. block: set before `done`, unless the read failed."""
+
+    __slots__ = ("block", "done")
+
+    def __init__(self) -> None:
+        self.block: memoryview | None = None
+        self.done = threading.Event()
 
 
 class BlockCache:
@@ -25,6 +36,7 @@ class BlockCache:
         self.hits = 0
         self.misses = 0
         self._blocks: OrderedDict[Key, memoryview] = OrderedDict()
+        self._loads: dict[Key, _Load] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> memoryview | None:
@@ -39,14 +51,29 @@ class BlockCache:
             return block
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._blocks
+        """Whether the block is here, or soon will be."""
+        return key in self._blocks or key in self._loads
 
     def load(self, key: Key, read: Callable[[], bytes | memoryview]) -> memoryview:
-        """The block from here, or from `read`, which then runs without the lock (two threads may both read it)."""
+        """The block from here, or from `read`, which then runs without the lock."""
         block = self.get(key)
-        if block is None:
+        if block is not None:
+            return block
+        load = _Load()
+        other = self._loads.setdefault(key, load)
+        if other is load:
+            return self._read(key, load, read)
+        other.done.wait()
+        return memoryview(read()) if other.block is None else other.block
+
+    def _read(self, key: Key, load: _Load, read: Callable[[], bytes | memoryview]) -> memoryview:
+        try:
             block = memoryview(read())
             self.put(key, block)
+            load.block = block
+        finally:
+            del self._loads[key]
+            load.done.set()
         return block
 
     def put(self, key: Key, block: memoryview) -> None:

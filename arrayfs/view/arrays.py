@@ -26,6 +26,8 @@ from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
 from arrayfs.view.numbers import InodeNumbers, NumberRange, Prefix
 
 STAT_BLOCK = 512
+# How many chunks after the one that is opened are unpacked: while one is, the next can wait in line. scripts/bench.
+AHEAD = 2
 NO_ATTR = Attr(0, 0, 0, 0, 0)
 
 
@@ -193,18 +195,22 @@ class ZarrArray:
         return bool(len(self.listed_coords(prefix)))
 
     def prefetch(self, coord: Coord) -> Callable[[], None] | None:
-        """Work for another thread: have the block of the next committed chunk in the cache. None: it is there."""
+        """Work for another thread: have the next block in the cache that is not there, of the next AHEAD committed chunks.
+
+        None: all of them are there.
+        """
         index, cache = self.array.index, self.container.cache
         place = index.place(self.stored(coord))
-        if place is None or place + 1 >= len(index):
+        if place is None:
             return None
-        try:
-            ref = index.ref(place + 1)
-        except FormatError:
-            return None
-        if (ref.layer.serial, ref.row) in cache:
-            return None
-        return partial(_load_block, ref, cache)
+        for following in range(place + 1, min(place + 1 + AHEAD, len(index))):
+            try:
+                ref = index.ref(following)
+            except FormatError:
+                return None
+            if (ref.layer.serial, ref.row) not in cache:
+                return partial(_load_block, ref, cache)
+        return None
 
     # --- listings -----------------------------------------------------------------------------------------------------
 
