@@ -65,3 +65,44 @@ def test_threads_may_share_it() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     assert cache.size <= 400
+
+
+def test_who_wants_a_block_that_is_being_read_waits_for_it() -> None:
+    cache = BlockCache(400)
+    begun, go_on = Event(), Event()
+    reads = []
+
+    def read() -> bytes:
+        reads.append(1)
+        begun.set()
+        go_on.wait()
+        return b"block"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.load, (0, 0), read)
+        begun.wait()
+        assert (0, 0) in cache
+        second = pool.submit(cache.load, (0, 0), read)
+        go_on.set()
+        assert bytes(first.result()) == bytes(second.result()) == b"block"
+    assert len(reads) == 1
+
+
+def test_whoever_waited_for_a_read_that_failed_reads_itself() -> None:
+    cache = BlockCache(400)
+    begun, go_on = Event(), Event()
+
+    def fail() -> bytes:
+        begun.set()
+        go_on.wait()
+        raise OSError("no")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.load, (0, 0), fail)
+        begun.wait()
+        second = pool.submit(cache.load, (0, 0), lambda: b"block")
+        go_on.set()
+        assert bytes(second.result()) == b"block"
+    with pytest.raises(OSError, match="no"):
+        first.result()
+    assert bytes(cache.load((0, 0), fail)) == b"block"
