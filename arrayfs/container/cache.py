@@ -64,7 +64,7 @@ class BlockCache:
         if other is load:
             return self._read(key, load, read)
         other.done.wait()
-        return memoryview(read()) if other.block is None else other.block
+        return self.load(key, read) if other.block is None else other.block
 
     def _read(self, key: Key, load: _Load, read: Callable[[], bytes | memoryview]) -> memoryview:
         try:

@@ -195,9 +195,9 @@ class ZarrArray:
         return bool(len(self.listed_coords(prefix)))
 
     def prefetch(self, coord: Coord) -> Callable[[], None] | None:
-        """Work for another thread: have the next block in the cache that is not there, of the next AHEAD committed chunks.
+        """Work for another thread: have the first missing block of the next AHEAD committed chunks in the cache.
 
-        None: all of them are there.
+        None: all are there.
         """
         index, cache = self.array.index, self.container.cache
         place = index.place(self.stored(coord))

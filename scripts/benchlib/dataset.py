@@ -39,7 +39,7 @@ class ChunkSet:
         wave = 280 + 8 * np.sin(x / 3000) + 3 * np.sin(x / 411) + 1.1 * np.sin(x / 37)
         noise = np.random.default_rng((self.count, number)).standard_normal(length)
         values = (wave + 0.2 * noise).astype("<f4")
-        return (values.view("<u4") & KEPT_BITS).tobytes()
+        return bytes(values.view("<u4") & KEPT_BITS)
 
 
 LARGE = ChunkSet("1 MiB", 256, 1 << 20)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from benchlib.dataset import SMALL, Stored
 from benchlib.systems import System
 
 CHECKED = 64
+# Seconds after dropping the caches in which other programs may read back what they need.
+SETTLE = 1.0
 READER = Path(__file__).parent / "reader.py"
 
 IN_ORDER: Final = "cold, in order"
@@ -42,34 +45,39 @@ class Place:
 
     def _read(self, seed: int) -> dict[str, float]:
         seconds = {}
-        with self.system.shown(self.stored, self.mountpoint) as folder:
-            seconds[IN_ORDER] = self.read(folder, "sorted", drop_caches)
-        with self.system.shown(self.stored, self.mountpoint) as folder:
-            seconds[AT_RANDOM] = self.read(folder, f"{seed} cold", drop_caches)
-            seconds[AGAIN] = self.read(folder, f"{seed} again", lambda: None)
+        with self._shown_cold() as folder:
+            seconds[IN_ORDER] = self.read(folder, "sorted")
+        with self._shown_cold() as folder:
+            seconds[AT_RANDOM] = self.read(folder, f"{seed} cold")
+            seconds[AGAIN] = self.read(folder, f"{seed} again")
         return seconds
 
     def _list(self) -> dict[str, float]:
         seconds = {}
-        for label, command, prepare in (
-            (LIST_COLD, ["ls", "-l"], drop_caches),
-            (LIST, ["ls", "-l"], lambda: None),
-            (FIND, ["find"], lambda: None),
-        ):
-            with self.system.shown(self.stored, self.mountpoint) as folder:
-                prepare()
-                seconds[label] = _time_of(command, folder)
+        with self._shown_cold() as folder:
+            seconds[LIST_COLD] = _time_of(["ls", "-l"], folder)
+        with self.system.shown(self.stored, self.mountpoint) as folder:
+            seconds[LIST] = _time_of(["ls", "-l"], folder)
+        with self.system.shown(self.stored, self.mountpoint) as folder:
+            seconds[FIND] = _time_of(["find"], folder)
         return seconds
 
-    def read(self, folder: Path, order: str, prepare: Callable[[], None]) -> float:
-        """Start the reader, prepare, let it read; its seconds. Raises RuntimeError if bytes are missing."""
+    @contextlib.contextmanager
+    def _shown_cold(self) -> Iterator[Path]:
+        """The files, freshly mounted, none of their bytes, names or inodes known to the kernel."""
+        drop_caches()
+        with self.system.shown(self.stored, self.mountpoint) as folder:
+            time.sleep(SETTLE)
+            yield folder
+
+    def read(self, folder: Path, order: str) -> float:
+        """Have the reader read everything; its seconds. Raises RuntimeError if bytes are missing."""
         count = self.stored.chunks.count
         command = [sys.executable, "-S", "-E", str(READER), str(folder), str(count), order]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
             assert reader.stdin is not None
             assert reader.stdout is not None
             reader.stdout.readline()
-            prepare()
             answer, _ = reader.communicate("go\n")
         seconds, total = answer.split()
         if int(total) != count * self.stored.chunks.size:

@@ -21,14 +21,16 @@ WAITING = ("poll", "sched_yield")
 def profile(system: System, stored: Stored, codec: str, mountpoint: Path, folder: Path) -> str:
     """Read a set cold in order without and with the profile; returns a table of own times in µs for each file."""
     place = Place(system, stored, mountpoint)
+    drop_caches()
     with system.shown(stored, mountpoint) as shown:
-        bare = place.read(shown, "sorted", drop_caches)
+        bare = place.read(shown, "sorted")
     statistics = folder / "profile"
     command = serve_command(stored.containers[codec], mountpoint, str(statistics))
+    drop_caches()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
         daemon.stdout.readline()
-        profiled = place.read(mountpoint / ARRAY / "c", "sorted", drop_caches)
+        profiled = place.read(mountpoint / ARRAY / "c", "sorted")
         umount(str(mountpoint))
     count = stored.chunks.count
     head = (

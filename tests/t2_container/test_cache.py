@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

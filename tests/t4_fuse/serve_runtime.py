@@ -22,8 +22,8 @@ CONTENT = bytes(range(256)) * 16
 
 
 def say(*words: object) -> None:
-    sys.stdout.write(" ".join(map(str, words)) + "\n")  # one write: threads do not mix
-    sys.stdout.flush()
+    # one call, and none of Python's buffers: threads do not mix, and a signal's handler may say something in between
+    os.write(sys.stdout.fileno(), (" ".join(map(str, words)) + "\n").encode())
 
 
 class FewFiles(pyfuse3.Operations):
