@@ -174,7 +174,10 @@ class Tree:
             if truncate and not self.control.owns(file):
                 file.mtime_ns = self.now()
                 self.files.truncate(file, 0)
-            return OpenFile(self, file, write=write or truncate)
+            return self._handle(file, write=write or truncate)
+
+    def _handle(self, file: File, *, write: bool) -> OpenFile:
+        return OpenFile(self, file, write=write)
 
     def opendir(self, ino: int) -> OpenDirectory:
         """Begin a listing."""
