@@ -54,6 +54,11 @@ class Journal:
         return 0 if self._part is None else self._part.size
 
     @property
+    def synced_size(self) -> int:
+        """Bytes in the file that survive a loss of power."""
+        return self._synced
+
+    @property
     def name(self) -> str | None:
         """The file's name, None while there is none."""
         return None if self._part is None else self._part.name

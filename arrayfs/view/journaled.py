@@ -191,6 +191,15 @@ class JournaledTree(ClockedTree):
             except OSError as error:
                 self.warn(f"the journal could not be written to its end: {error}")
 
+    def journal_status(self) -> dict[str, object] | None:
+        journal = self.journal
+        return {
+            "file": journal.name,
+            "bytes": journal.size,
+            "synced_bytes": journal.synced_size,
+            "records": journal.records,
+        }
+
     # --- records ------------------------------------------------------------------------------------------------------
 
     def _do(

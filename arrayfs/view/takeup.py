@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
+from enum import Enum
 
 from arrayfs.container import opening
 from arrayfs.container.container import Container
 from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals
+from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Part, Store
@@ -27,6 +29,36 @@ from arrayfs.view.numbers import ROOT
 
 class ReplayError(FormatError):
     """A journal that does not fit the version that it is applied to: the operation and what was wrong with it."""
+
+
+class Case(Enum):
+    """What is to be done with a journal."""
+
+    IN_USE = "its writer is at work"
+    BLANK = "its writer ended before it had acknowledged anything"
+    DAMAGED = "its header is damaged"
+    FOREIGN = "it belongs to another container, or to this one before it was made anew"
+    COMMITTED = "all of it is in a version already"
+    READY = "the next open for writing takes it up"
+    BEHIND = "it goes on from an older version, and others were committed since"
+    ORPHAN = "it goes on from a version that is not there"
+
+
+def case_of(stack: LayerStack, found: FoundJournal) -> Case:
+    """Tell what a journal is to the container that it lies beside."""
+    header = found.header
+    if found.locked:
+        return Case.IN_USE
+    if header is None:
+        return Case.BLANK if found.blank else Case.DAMAGED
+    if header.container_id != opening.container_id(stack):
+        return Case.FOREIGN
+    ids = [layer.id for layer in stack.layers]
+    if header.layer_id in ids:
+        return Case.COMMITTED
+    if header.parent_id == ids[-1]:
+        return Case.READY
+    return Case.BEHIND if header.parent_id in ids else Case.ORPHAN
 
 
 def take_up(container: Container, journals: Store | None = None) -> None:
@@ -52,23 +84,13 @@ def take_up(container: Container, journals: Store | None = None) -> None:
 
 
 def _settle(container: Container, found: FoundJournal, part: Part) -> str:
-    header = found.header
-    if header is None:
-        if not found.blank:
-            return f"{found.name}: its header is damaged; it is kept, but cannot be taken up"
-        part.discard()  # its writer ended before it had acknowledged anything
-        return ""
-    if header.container_id != opening.container_id(container.stack):
-        return f"{found.name}: belongs to another container (or to this one before it was made anew); left alone"
-    if any(layer.id == header.layer_id for layer in container.stack.layers):
+    case = case_of(container.stack, found)
+    if case is Case.READY:
+        return apply(container, part)
+    if case in (Case.BLANK, Case.COMMITTED):
         part.discard()
         return ""
-    if header.parent_id != container.stack.newest.id:
-        return (
-            f"{found.name}: holds changes to an older version, left alone because others were committed since; "
-            "see `arrayfs journal`"
-        )
-    return apply(container, part)
+    return f"{found.name}: left alone: {case.value}; see `arrayfs journal`"
 
 
 def apply(container: Container, part: Part) -> str:

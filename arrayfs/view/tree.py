@@ -218,6 +218,10 @@ class Tree:
         finally:
             self.container.close()
 
+    def journal_status(self) -> dict[str, object] | None:
+        """What the status says of the journal; a tree without one: None."""
+        return None
+
     # --- nodes --------------------------------------------------------------------------------------------------------
 
     def node(self, ino: int) -> Directory | File | tuple[ZarrArray, Coord]:
