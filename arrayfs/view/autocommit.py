@@ -42,6 +42,8 @@ class Autocommit:
             except (ArrayFSError, OSError, MemoryError) as error:
                 # the changes are kept, and the next interval tries again
                 log.error("commit at an interval failed: %s", error)
+            except Exception:
+                log.exception("commit at an interval failed")
 
 
 class CommittingTree(Tree):
