@@ -53,6 +53,7 @@ def fork_daemon(serve: Callable[[Report], None]) -> None:
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
+        os.close(reader)  # so that writing fails when the caller has gone
         _run_as_daemon(serve, Report(writer))
     os.close(writer)
     os.waitpid(child, 0)

@@ -62,7 +62,7 @@ def is_dead(entry: MountEntry) -> bool:
     try:
         os.statvfs(entry.mountpoint)
     except OSError as error:
-        return error.errno == errno.ENOTCONN
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)  # the second: it ended while we asked
     return False
 
 
