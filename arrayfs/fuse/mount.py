@@ -258,6 +258,9 @@ class _Mount:
         except OSError as error:
             log.warning("%s: unmounting, whoever asked for the mount is gone (%s)", self._mountpoint, error.strerror)
             self._runtime.terminate()
+        except Exception:
+            log.exception("%s: the mount cannot begin", self._mountpoint)
+            self._runtime.terminate()
 
     def _info(self, tree: Tree) -> MountInfo:
         pid = os.getpid()
@@ -275,8 +278,11 @@ class _Mount:
             failure = f"the session failed: {type(error).__name__}: {error}"
         if self._signal is not None:
             log.info("%s: unmounting %s", self._signal.name, self._mountpoint)
-        operations.close()
-        self._take_away(notifier)
+        try:
+            operations.close()
+            self._take_away(notifier)
+        except Exception:
+            log.exception("%s: the mount cannot be taken away", self._mountpoint)
         return failure
 
     def _take_away(self, notifier: Notifier) -> None:

@@ -11,6 +11,7 @@ import pytest
 from arrayfs.container.container import Container
 from arrayfs.errors import RefusedError
 from arrayfs.view.tree import OpenFile, Tree, open_tree
+from tests.t4_fuse.promises import keeps
 
 WHOLE = 1 << 20
 
@@ -51,6 +52,7 @@ def write(tree: Tree, name: str, data: bytes = b"x") -> int:
     return made.ino
 
 
+@keeps("Who opens .arrayfs/status.json reads what holds at that moment, also while others have it open.")
 def test_each_open_of_the_status_has_its_own_content(tree: Tree) -> None:
     first = opened(tree)
     write(tree, "a")

@@ -18,6 +18,7 @@ from arrayfs.fuse.mount import check_mountpoint
 from arrayfs.fuse.state import process_start, runtime_folder
 from arrayfs.fuse.unmount import find_mount, umount
 from tests.t4_fuse.conftest import Server, Volume, take_away
+from tests.t4_fuse.promises import keeps
 
 
 def daemon_of(volume: Volume) -> int:
@@ -62,6 +63,7 @@ def test_umount_takes_it_away_and_names_the_daemon(dead: Volume) -> None:
         dead.umount()
 
 
+@keeps("The next arrayfs mount or arrayfs umount of its mount point takes it away, also while files are open in it.")
 @pytest.mark.parametrize("way", ["mount", "umount"])
 def test_files_that_are_open_in_it_are_no_obstacle(volume: Volume, way: str) -> None:
     file = os.open(volume / "note", os.O_CREAT | os.O_RDONLY)
@@ -93,6 +95,7 @@ def stopped(volume: Volume) -> Iterator[Volume]:
     os.kill(pid, signal.SIGCONT)
 
 
+@keeps("A daemon that lives and does not answer is left alone.")
 def test_a_daemon_that_does_not_answer_is_not_a_dead_one(stopped: Volume) -> None:
     done = stopped.try_to_mount()
     assert done.returncode == 3

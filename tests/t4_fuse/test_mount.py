@@ -60,9 +60,10 @@ def test_a_signal_unmounts_and_commits(unmounted: Volume, number: signal.Signals
     assert mountinfo.mount_at(str(unmounted.mountpoint)) is None
 
 
-def test_a_failed_commit_is_an_error_of_umount(volume: Volume) -> None:
-    (volume / "make the commit fail").touch()
-    with pytest.raises(MountError, match="No space left"):
+@pytest.mark.parametrize(("how", "why"), [("fail", "No space left"), ("crash", "ZeroDivisionError: a bug")])
+def test_a_failed_commit_is_an_error_of_umount(volume: Volume, how: str, why: str) -> None:
+    (volume / f"make the commit {how}").touch()
+    with pytest.raises(MountError, match=why):
         volume.umount()
     assert mountinfo.mount_at(str(volume.mountpoint)) is None
 

@@ -17,6 +17,7 @@ import pytest
 from arrayfs.fuse.unmount import find_mount
 from tests.t4_fuse.conftest import HERE, ROOT, Volume
 from tests.t4_fuse.posix import opened, refused
+from tests.t4_fuse.promises import keeps
 
 
 class Breakable(Volume):
@@ -143,6 +144,10 @@ FAILING: list[tuple[str, str, Callable[[Breakable], object]]] = [
 ]
 
 
+@keeps(
+    "What fails inside the daemon, a bug included, is an error of that one request (EIO; ENOMEM for want of memory), "
+    "with its traceback in the log; the mount goes on."
+)
 def test_a_bug_below_any_request_is_its_eio_and_the_mount_goes_on(breakable: Breakable) -> None:
     for method, operation, act in FAILING:
         breakable.break_(method)
@@ -187,6 +192,7 @@ def test_requests_without_an_answer_fail_into_the_log_only(breakable: Breakable)
         breakable.mend()
 
 
+@keeps("The same thing is logged once and then counted, not each time.")
 def test_the_same_traceback_comes_once(breakable: Breakable) -> None:
     breakable.break_("mkdir")
     for _ in range(500):

@@ -21,6 +21,7 @@ from arrayfs.fuse import mountinfo
 from arrayfs.fuse.state import runtime_folder
 from arrayfs.fuse.unmount import find_mount
 from tests.t4_fuse.conftest import HERE, ROOT, Volume
+from tests.t4_fuse.promises import keeps
 from tests.t4_fuse.test_dead_mounts import daemon_of, kill
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -97,6 +98,10 @@ def test_a_daemon_that_dies_before_it_answers_is_an_error_and_leaves_nothing(slo
     Volume.mount(slow)
 
 
+@keeps(
+    "A mount that does not come about leaves nothing mounted: not when a signal comes, when the daemon dies, or when "
+    "arrayfs mount is interrupted before it returns."
+)
 @pytest.mark.parametrize("stage", ["opening", "answering"])
 def test_a_caller_that_goes_before_the_answer_leaves_no_mount(slow: Slow, stage: str) -> None:
     slow.begin(stage)
@@ -114,6 +119,7 @@ def wait(process: int) -> None:
     os.close(process)
 
 
+@keeps("SIGTERM, SIGINT and SIGHUP commit and unmount. Further signals do not cut the commit short.")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signals_during_the_last_commit_change_nothing(slow: Slow, number: signal.Signals) -> None:
     slow.begin("closing")
@@ -155,6 +161,7 @@ def test_signals_during_a_commit_by_request_wait_for_it(slow: Slow) -> None:
         assert container.version == 1
 
 
+@keeps("A mount whose container was removed goes on as far as it can; its umount says what could not be kept")
 def test_a_mount_whose_container_is_gone_says_so_and_ends(volume: Volume) -> None:
     (volume / "note").write_text("cannot be kept")
     daemon = os.pidfd_open(daemon_of(volume))
