@@ -27,7 +27,8 @@ def main() -> None:
 
         answer = ""
         try:
-            mount(MountRequest(container, wanted["mountpoint"], opened, log=wanted["log"]))  # type: ignore[arg-type]
+            request = MountRequest(container, wanted["mountpoint"], opened, log=wanted["log"], log_level="warning")  # type: ignore[arg-type]
+            mount(request)
         except ArrayFSError as error:
             answer = f"{type(error).__name__}: {error}"
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -49,6 +49,8 @@ class Repeating:
             except (ArrayFSError, OSError, MemoryError) as error:
                 # the changes are kept, and the next interval tries again
                 log.error("%s failed: %s", self._thread.name, error)
+            except Exception:
+                log.exception("%s failed", self._thread.name)
 
 
 class WritableTree(JournaledTree):

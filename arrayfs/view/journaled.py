@@ -86,12 +86,13 @@ class JournaledTree(ClockedTree):
         mtime_ns: int | None = None,
     ) -> Attr:
         with self.container.lock:
-            path = self._path_of(ino)
+            path, node = self._path_of(ino), self.node(ino)
+            own = isinstance(node, File) and self.control.owns(node)
             for op, number in ((Op.TRUNCATE, size), (Op.MODE, mode), (Op.MTIME, mtime_ns)):
                 if number is None:
                     continue
                 act = _setter(super().setattr, ino, op, number)
-                if path is None:
+                if path is None or own:
                     act()
                 else:
                     self._do(op, act, path, number=number)

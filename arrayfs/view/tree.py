@@ -270,9 +270,7 @@ class Tree:
         self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
         child = directory.children.get(name)
         if child is not None:
-            if directory is self.control.directory:
-                self.control.refresh()
-            return child
+            return self.control.entry(name) if directory is self.control.directory else child
         place = self.chunk_place(directory, name)
         if place is not None:
             zarr, coord = place
@@ -385,8 +383,10 @@ class Tree:
         """The last handle of a file was released: keep of it only what has to stay."""
         if not file.bindings:
             return
-        file.kept = None
         binding = file.bindings[0]
+        if binding.directory is self.control.directory:
+            return  # who looked it up meanwhile is about to read it
+        file.kept = None
         zarr = binding.zarr
         if zarr is None or file.draft is not None or len(file.bindings) > 1 or file.ino in self.nodes:
             return

@@ -89,6 +89,25 @@ def test_a_failed_commit_is_logged_and_shown_and_tried_again(
         assert ".arrayfs/files/a" in reader
 
 
+def test_a_bug_in_a_commit_does_not_end_the_thread(
+    container: str, commits: threading.Semaphore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit, failed = Container.commit, threading.Event()
+
+    def failing(self: Container, message: str = "") -> CommitReport | None:
+        if failed.is_set():
+            return commit(self, message)
+        failed.set()
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Container, "commit", failing)
+    tree = open_writable_tree(container, commit_every=0.01)
+    assert failed.wait(30)
+    assert commits.acquire(timeout=30)  # one after the one that failed
+    tree.close()
+    assert "ZeroDivisionError: a bug" in caplog.text
+
+
 def test_the_status_tells_of_the_last_commit(container: str) -> None:
     tree = open_writable_tree(container, commit_every=3600)
     assert tree.control.last_commit is None
