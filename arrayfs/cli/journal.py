@@ -27,6 +27,8 @@ def journal() -> None:
     A journal holds what was changed in a mount since its last commit. When the mount's process is killed, the next
     mount (or any open for writing) takes it up by itself and commits it. These commands are for what is left alone: a
     journal that goes on from a version on top of which others were committed since, or one whose container is gone.
+
+    Example: arrayfs journal list weather.af
     """
 
 

@@ -33,6 +33,7 @@ class Journal:
     - `_waiting` are records that are not in the file yet, in order; `_checksum` is that of the last of them.
     - `_synced` counts the file's bytes that survive a loss of power; `_sync_lock` protects it.
     - After a sync that failed (`_failed`) nothing is added to the file: it is written anew first.
+    - `_behind`: the last write or sync failed, so nothing new may happen before one succeeds.
     """
 
     def __init__(self, store: Store, names: ContainerNames, header: Callable[[], LogHeader]) -> None:
@@ -45,6 +46,7 @@ class Journal:
         self._sync_lock = threading.Lock()
         self._synced = 0
         self._failed = False
+        self._behind = False
         # records that this journal has, for the status
         self.records = 0
 
@@ -77,20 +79,22 @@ class Journal:
         self.records += 1
 
     def make_room(self) -> None:
-        """Write if much is waiting. Raises OSError, and then no more should be added."""
-        if self._waiting_size >= WAITING_LIMIT:
+        """Write if so much is waiting, or if that failed before. Raises OSError, and then no more should be added."""
+        if self._behind or self._waiting_size > WAITING_LIMIT:
             self.write()
 
     def write(self) -> None:
         """Have everything that was added survive the end of this process. Raises OSError; the records still wait."""
+        self._behind = True
         if self._failed:
             self._renew()
         if not self._waiting:
+            self._behind = False
             return
         if self._part is None:
             self._part = self._store.create_part(self._names.log(secrets.token_hex(16)))
         self._part.append(*self._waiting)
-        self._waiting, self._waiting_size = [], 0
+        self._waiting, self._waiting_size, self._behind = [], 0, False
 
     def sync(self, lock: threading.RLock) -> None:
         """Have everything that was added before survive a loss of power. lock: the container's.
@@ -113,7 +117,7 @@ class Journal:
                 try:
                     part.sync()
                 except OSError:
-                    self._failed = True
+                    self._failed = self._behind = True
                     raise
                 self._synced = size
                 return
@@ -126,7 +130,7 @@ class Journal:
         with self._sync_lock:
             old, self._part = self._part, None
             self._waiting, self._waiting_size = [], 0
-            self._synced, self._failed, self.records = 0, False, 0
+            self._synced, self._failed, self._behind, self.records = 0, False, False, 0
         try:
             for operation in still_open:
                 self.add(operation)

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from arrayfs.errors import FormatError
 from arrayfs.format.checksums import crc32c
@@ -17,6 +18,7 @@ from arrayfs.format.checksums import crc32c
 _HEADER = struct.Struct("<16s16s16s16sQII")
 _FRAME = struct.Struct("<II")
 _BODY = struct.Struct("<BBHIIQQQ")
+_SIZED_BODY = struct.Struct("<IBBHIIQQQ")
 _MAGIC = b"arrayfs journal\0"
 VERSION = 1
 
@@ -59,8 +61,7 @@ class LogHeader:
     look: int
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One change that a client made. Paths go down from the root, without a slash in front; the root's is empty.
 
     time_ns: what the clock said; times that the operation sets follow from it.
@@ -106,23 +107,15 @@ def encode_operation(operation: Operation, checksum: int) -> tuple[bytes, bytes 
 
     checksum: that of the record before.
     """
-    path, new_path = operation.path.encode(), operation.new_path.encode()
-    body = _BODY.pack(
-        operation.op,
-        operation.flag,
-        0,
-        len(path),
-        len(new_path),
-        operation.time_ns,
-        operation.handle,
-        operation.number,
-    )
-    head = b"".join((body, path, new_path))
-    size = len(head) + len(operation.data)
-    checksum = crc32c(head, crc32c(size.to_bytes(4, "little"), checksum))
-    if operation.data:
-        checksum = crc32c(operation.data, checksum)
-    return _FRAME.pack(size, checksum) + head, operation.data, checksum
+    op, time_ns, path, new_path, handle, number, flag, data = operation
+    one, two = path.encode(), new_path.encode()
+    size = _BODY.size + len(one) + len(two) + len(data)
+    # the size and what follows the checksum in one piece: each call of the checksum costs more than these few bytes
+    head = _SIZED_BODY.pack(size, op, flag, 0, len(one), len(two), time_ns, handle, number) + one + two
+    checksum = crc32c(head, checksum)
+    if data:
+        checksum = crc32c(data, checksum)
+    return b"%b%b%b" % (head[:4], checksum.to_bytes(4, "little"), head[4:]), data, checksum
 
 
 def record_size(frame: bytes) -> int:

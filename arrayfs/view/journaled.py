@@ -215,8 +215,7 @@ class JournaledTree(ClockedTree):
     ) -> T:
         """Do something, and record it. acknowledged: it has to be in the file when this returns."""
         self.container.check_writable()
-        if acknowledged:
-            self.journal.write()  # before anything happens: where that fails, this has to
+        self.journal.make_room()  # before anything happens: where that fails, this has to
         time_ns = self.begin()
         operation = Operation(op, time_ns, path, new_path, number=number)
         try:

@@ -17,7 +17,7 @@ u64 = st.integers(0, 2**64 - 1)
 paths = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1)).map("/".join)
 operations = st.one_of(
     st.builds(Operation, st.just(Op.WRITE), u64, handle=u64, number=u64, data=st.binary()),
-    st.builds(Operation, st.sampled_from(Op), u64, paths, paths, u64, u64, st.booleans()),
+    st.builds(Operation, st.sampled_from(Op), u64, paths, paths, u64, u64, st.booleans(), st.just(b"")),
 )
 
 
