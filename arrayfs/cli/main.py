@@ -14,6 +14,7 @@ from arrayfs.cli.dump import dump
 from arrayfs.cli.info import info
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
+from arrayfs.cli.repair import repair
 from arrayfs.cli.status import status
 from arrayfs.cli.sync import sync
 from arrayfs.cli.umount import umount
@@ -55,8 +56,8 @@ def _version() -> str:
 EPILOG = """\b
 Exit codes:
   0  done
-  1  failed; one line on standard error says why. `verify`: errors were found
-  2  wrong usage. `verify`: the container could not be checked
+  1  failed; one line on standard error says why. `verify`: errors were found. `repair`: something was lost
+  2  wrong usage. `verify`: the container could not be checked. `repair`: no container was made
 
 \b
 Example:
@@ -79,7 +80,7 @@ def commands() -> None:
     """
 
 
-for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status):
+for command in (mount, umount, create, ls, info, dump, verify, repair, commit, sync, status):
     commands.add_command(command)
 
 
