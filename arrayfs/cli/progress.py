@@ -23,12 +23,13 @@ class Bar:
         if self._bar is None:
             self._bar = click.progressbar(length=total, label=self._label, file=sys.stderr)
         self._bar.update(done - self._done)
+        self._bar.render_progress()
         self._done = done
 
     def clear(self) -> None:
-        """Take the bar off its line; the next step draws it anew."""
+        """Take the bar off its line, and give the cursor back; the next step draws it anew."""
         if self._bar is not None:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            click.echo("\r\x1b[K\x1b[?25h", nl=False, err=True)
 
 
 @contextmanager

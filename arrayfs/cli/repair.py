@@ -95,7 +95,7 @@ class _Report:
         if self._found.whole:
             click.echo(f"{self._target}: {held}; nothing was lost")
             return
-        parts = [held, f"{text.count(counts.lost, 'loss')}es named" if counts.lost != 1 else "1 loss named"]
+        parts = [held, "1 loss named" if counts.lost == 1 else f"{counts.lost} losses named"]
         if counts.taken:
             parts.append(f"{counts.taken} replaced by older copies")
         for state in (LOST, DOUBTFUL):

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+
 from arrayfs.container.findings import without
 from arrayfs.container.layer import Layer, extension_row, open_layer
 from arrayfs.container.opening import sidecars
 from arrayfs.container.repair_scan import extension_before, last_extension, last_footer
-from arrayfs.errors import ArrayFSError, FormatError, MissingObjectError
+from arrayfs.errors import FormatError, MissingObjectError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.correction import correct_byte
 from arrayfs.format.extension import corrected_extension, decode_extension
@@ -210,17 +212,21 @@ def _judge_chain(found: list[FoundLayer]) -> list[FoundLayer]:
     named = [one.layer.extension.container_id for one in found if one.layer is not None and one.layer.extension]
     container = max(named, key=named.count) if named else None
     version = next((one.layer.footer.version for one in found if one.layer is not None), None)
-    judged: list[FoundLayer] = []
-    for one in found:
-        if one.layer is not None:
-            one = _judge(one, judged[-1] if judged else None, container, version)
-        judged.append(one)
+    judged = [_judge(one, container, version) for one in found]
+    for place, one in enumerate(judged):
+        if one.layer is None:
+            continue
+        if one.layer.extension is not None:
+            judged[place] = _judge_parent(one, one.layer.extension, judged[place - 1] if place else None)
+        elif container is not None:
+            judged[place] = _judge_bare(one, one.layer, judged[place + 1] if place + 1 < len(judged) else None)
     return judged
 
 
-def _judge(one: FoundLayer, below: FoundLayer | None, container: bytes | None, version: int | None) -> FoundLayer:
+def _judge(one: FoundLayer, container: bytes | None, version: int | None) -> FoundLayer:
     layer = one.layer
-    assert layer is not None
+    if layer is None:
+        return one
     ext = layer.extension
     if ext is not None and ext.container_id != container:
         layer.close()
@@ -228,21 +234,44 @@ def _judge(one: FoundLayer, below: FoundLayer | None, container: bytes | None, v
     if layer.footer.version != version:
         text = f"footer version {layer.footer.version}, but that of the layers below is {version}"
         return replace(one, state=DOUBTFUL, text=_joined(one.text, text))
-    if ext is None or below is None or below.layer is None:
-        return one
-    if below.state != WHOLE and below.layer.extension is None:
-        return one  # its id is a digest of a footer that is not known to the byte
-    if ext.parent_id != _id(below.layer):
-        text = f"was not made on top of {below.file}: a layer between them is missing"
-        return replace(one, text=_joined(one.text, text))
     return one
 
 
-def _id(layer: Layer) -> bytes | None:
-    try:
-        return layer.id
-    except (ArrayFSError, OSError):
-        return None
+def _judge_parent(one: FoundLayer, ext: Extension, below: FoundLayer | None) -> FoundLayer:
+    """An extension block names the layer that its own was made on top of."""
+    if below is None or below.layer is None or below.layer.extension is None:
+        return one
+    if ext.parent_id == below.layer.extension.layer_id:
+        return one
+    text = f"was not made on top of {below.file}: a layer between them is missing"
+    return replace(one, text=_joined(one.text, text))
+
+
+def _judge_bare(one: FoundLayer, layer: Layer, above: FoundLayer | None) -> FoundLayer:
+    """A layer without extension block, in a container where others have one: it is the crate's, or has lost it.
+
+    Its id is a digest of its footer, which is proved if the layer above names it. If none does, there must be no room
+    for an extension block: the crate puts the footer right behind the last block.
+    """
+    ext = above.layer.extension if above is not None and above.layer is not None else None
+    if one.state == WHOLE and ext is not None and above is not None:
+        if ext.parent_id == layer.id:
+            return one
+        text = f"its footer is not the one that {above.file} was made on top of"
+        return replace(one, state=DOUBTFUL, text=text)
+    room = layer.footer_start - _end_of_used_blocks(layer)
+    if one.state == WHOLE and room <= 0:
+        return one
+    text = f"its footer cannot be proved: {room} bytes before it may have been an extension block"
+    return replace(one, state=DOUBTFUL, text=_joined(one.text, text))
+
+
+def _end_of_used_blocks(layer: Layer) -> int:
+    blocks, used = layer.footer.blocks, np.zeros(len(layer.footer.blocks) + 1, np.bool_)
+    for meta in layer.footer.arrays:
+        used[layer.block_rows(meta.chunks.block_ids)] = True  # -1, no such block, is the last one
+    ends = blocks.file_offsets[used[:-1]].astype(object) + blocks.compressed_sizes[used[:-1]].astype(object)
+    return max(ends.tolist(), default=0)
 
 
 def _joined(*texts: str) -> str:

@@ -104,8 +104,7 @@ def new_container(url: str, options: ContainerOptions, message: str) -> Iterator
     _refuse_existing(store, names)
     staged = BaseLastStore(store, names.base)
     opening.create(staged, names)
-    lock = opening.lock_for_writing(staged, names)
-    container = Container(staged, names, opening.open_stack(staged, names), options, lock)
+    container = _opened(staged, names, options)
     try:
         yield container
         container.commit(message)
@@ -117,8 +116,17 @@ def new_container(url: str, options: ContainerOptions, message: str) -> Iterator
         container.close()
 
 
+def _opened(store: BaseLastStore, names: ContainerNames, options: ContainerOptions) -> Container:
+    lock = opening.lock_for_writing(store, names)
+    try:
+        return Container(store, names, opening.open_stack(store, names), options, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
 def _refuse_existing(store: Store, names: ContainerNames) -> None:
-    for name in store.list():
+    for name in sorted(store.list(), key=lambda name: name != names.base):
         if name in (names.base, names.stats) or names.parse_sidecar(name) is not None:
             raise ObjectExistsError(f"{name} is there already; nothing is replaced: choose another name")
 

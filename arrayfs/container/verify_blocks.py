@@ -71,7 +71,7 @@ class _Chunks:
 def check_blocks(stack: LayerStack, progress: Progress) -> Iterator[Finding]:
     """Read and unpack every block of all layers."""
     chunks = _varying_chunks(stack)
-    total = sum(int(_stored(layer).sum()) for layer in stack.layers)
+    total = sum(stored for layer in stack.layers for _, stored, _ in _runs(layer))
     done = in_flight = 0
     waiting: deque[tuple[int, int, Future[list[Finding]]]] = deque()
     progress(0, total)

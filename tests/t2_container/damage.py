@@ -1,4 +1,4 @@
-"""A container with something of everything in several layers, its files as bytes to be damaged, and what repair makes."""
+"""A container with something of everything in four layers, its files to be damaged, and what repair makes of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def put_objects(objects: Objects) -> str:
 
 @cache
 def original() -> tuple[tuple[str, bytes], ...]:
-    """Four versions: overwritten, removed, added and redefined chunks, changed attributes, text, an array in a group."""
+    """Four versions: overwritten, removed and added chunks, changed shapes and attributes, text, groups."""
     container = new_container(**SMALL)
     filled(container, "a", count=8)
     filled(container, "g/b", count=3)

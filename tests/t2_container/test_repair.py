@@ -6,10 +6,11 @@ import pytest
 
 from arrayfs.container.container import Container
 from arrayfs.container.layer import Layer, extension_row, open_layer
-from arrayfs.container.repair import salvage
+from arrayfs.container.repair import RepairOptions, salvage
 from arrayfs.container.repair_layers import CORRECTED, DOUBTFUL, LOST, WHOLE
 from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
 from arrayfs.format.footer import TRAILER
+from arrayfs.format.model import ArrayMeta
 from arrayfs.store import MemoryStore
 from tests.t2_container.damage import (
     LAYERS,
@@ -21,7 +22,18 @@ from tests.t2_container.damage import (
     repair,
     state_of,
 )
-from tests.t2_container.making import filled, i32, new_container, new_url, state, state_at
+from tests.t2_container.making import (
+    INT32,
+    filled,
+    i32,
+    layer_bytes,
+    new_container,
+    new_url,
+    open_container,
+    state,
+    state_at,
+    table,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -242,6 +254,35 @@ def test_an_index_that_hides_its_extension_block_is_seen_through(objects: Object
     assert repair(objects).states["t.2.af"] == DOUBTFUL
 
 
+def test_a_layer_that_lost_its_extension_block_and_all_word_of_it_is_not_taken_for_the_crates(objects: Objects) -> None:
+    """Its footer reads well, without a checksum: nothing else says that its shapes and attributes are not right."""
+    for file in ("t.2.af", "t.3.af"):
+        start, end = extension_of(objects, file)
+        content = zeroed(objects[file], start, end)
+        place = content.rindex(b"arrayfs.ext1") - 40
+        made = repair({**objects, file: zeroed(content, place, place + 56)})
+        assert made.states[file] == DOUBTFUL
+        assert made.named("a") == ({(0,), (2,), (3,)} if file == "t.2.af" else {(1,), None})
+
+
+def test_layers_of_the_crate_below_ours_are_proved_by_the_layer_above_them() -> None:
+    base = layer_bytes(
+        ArrayMeta("a", INT32, (300,), (2,), chunks=table(((0,), 0, 0, 8), ((1,), 0, 8, 8))),
+        data=i32(1, 2, 3, 4) + b"odd",
+    )
+    container = open_container(put_objects({"t.af": base}))
+    container.put(container.get("a"), (0,), i32(5, 6), 9)
+    container.commit()
+    container.close()
+    objects = objects_at(f"{container.store.url}/t.af")
+    made = repair(objects)
+    assert (made.whole, made.state["a"][2]) == (True, {(0,): i32(5, 6), (1,): i32(3, 4)})
+    place = base.rindex((300).to_bytes(4, "little"))
+    made = repair({**objects, "t.af": flipped(base, place)})
+    assert made.states["t.af"] == DOUBTFUL
+    assert made.named("a") == {(1,)}
+
+
 def test_a_missing_layer_in_the_middle_is_named_and_the_others_are_kept(objects: Objects) -> None:
     del objects["t.2.af"]
     made = repair(objects)
@@ -289,8 +330,6 @@ def test_zeroed_sectors_lose_the_chunks_of_their_blocks_only(objects: Objects) -
 
 
 def test_an_array_that_means_nothing_without_chunks_is_left_out_when_all_are_lost(objects: Objects) -> None:
-    from arrayfs.container.repair import RepairOptions
-
     for file in ("t.1.af", "t.3.af"):
         for coord in ((0,), (1,)) if file == "t.1.af" else ((1,),):
             start, _ = block_of(objects, file, "words", coord)
