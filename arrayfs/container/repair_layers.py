@@ -84,9 +84,21 @@ def open_damaged(number: int, blob: Blob) -> FoundLayer:
         layer = open_layer(number, blob)
     except FormatError as error:
         return _salvage(number, blob, without(blob.name, error))
-    if layer.extension is None and extension_before(blob, layer.footer_start, blob.size) is not None:
+    if layer.extension is None and _hides_extension(layer):
         return _salvage(number, blob, "its footer does not name the extension block that lies before it")
     return FoundLayer(number, blob.name, WHOLE, layer=layer, size=blob.size)
+
+
+def _hides_extension(layer: Layer) -> bool:
+    """Whether there is an extension block, perhaps a damaged one, before the footer or where no chunk lies."""
+    if extension_before(layer.blob, layer.footer_start, layer.blob.size) is not None:
+        return True
+    found = last_extension(layer.blob)
+    if found is None:
+        return False
+    start, end, _ = found
+    # a client may keep a layer file as a plain file: then it lies in a chunk
+    return not any(low <= start and end <= high for low, high in _used_blocks(layer))
 
 
 def _salvage(number: int, blob: Blob, text: str) -> FoundLayer:
@@ -259,19 +271,26 @@ def _judge_bare(one: FoundLayer, layer: Layer, above: FoundLayer | None) -> Foun
             return one
         text = f"its footer is not the one that {above.file} was made on top of"
         return replace(one, state=DOUBTFUL, text=text)
-    room = layer.footer_start - _end_of_used_blocks(layer)
-    if one.state == WHOLE and room <= 0:
+    used = _used_blocks(layer)
+    room = layer.footer_start - max((end for _, end in used), default=0)
+    if one.state == WHOLE and room == 0 and _has_all_blocks(layer):
         return one
-    text = f"its footer cannot be proved: {room} bytes before it may have been an extension block"
+    text = "its footer cannot be proved: there may have been an extension block before it"
     return replace(one, state=DOUBTFUL, text=_joined(one.text, text))
 
 
-def _end_of_used_blocks(layer: Layer) -> int:
+def _used_blocks(layer: Layer) -> list[tuple[int, int]]:
+    """Where the blocks that chunks lie in begin and end."""
     blocks, used = layer.footer.blocks, np.zeros(len(layer.footer.blocks) + 1, np.bool_)
     for meta in layer.footer.arrays:
         used[layer.block_rows(meta.chunks.block_ids)] = True  # -1, no such block, is the last one
-    ends = blocks.file_offsets[used[:-1]].astype(object) + blocks.compressed_sizes[used[:-1]].astype(object)
-    return max(ends.tolist(), default=0)
+    rows = np.flatnonzero(used[:-1])
+    starts, sizes = blocks.file_offsets[rows].tolist(), blocks.compressed_sizes[rows].tolist()
+    return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+
+
+def _has_all_blocks(layer: Layer) -> bool:
+    return all((layer.block_rows(meta.chunks.block_ids) >= 0).all() for meta in layer.footer.arrays)
 
 
 def _joined(*texts: str) -> str:

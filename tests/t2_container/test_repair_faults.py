@@ -14,6 +14,7 @@ from arrayfs.store.protocol import Store
 from tests.t2_container.damage import flipped, no_container_at, original, put_objects, repair
 from tests.t2_container.faults import FaultStore, Stop
 from tests.t2_container.making import State, state_at
+from tests.t4_fuse.promises import keeps
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def calls_of(monkeypatch: pytest.MonkeyPatch, damaged: dict[str, bytes]) -> list
     return store.fault.log
 
 
+@keeps("A repair that does not end leaves no container")
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("unsynced", [False, True], ids=["synced", "all"])
 def test_a_repair_that_stops_leaves_no_container_or_the_whole_one(

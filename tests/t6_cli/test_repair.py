@@ -19,6 +19,7 @@ import zarr
 from arrayfs.container.container import Container
 from arrayfs.view.draft import PIECE_SIZE
 from tests.t0_format.golden import CORRUPT, VECTORS, expected
+from tests.t4_fuse.promises import keeps
 from tests.t6_cli.conftest import Arrayfs, Place
 
 
@@ -45,6 +46,10 @@ def test_a_whole_container_is_copied(arrayfs: Arrayfs, weather: Path, tmp_path: 
     assert arrayfs("verify", tmp_path / "new.af").exit_code == 0
 
 
+@keeps(
+    "arrayfs repair never writes to the damaged files and replaces nothing",
+    "what is lost is named by array and chunk",
+)
 def test_a_lost_chunk_is_named_with_the_older_copy(arrayfs: Arrayfs, weather: Path, tmp_path: Path) -> None:
     flip(weather.with_name("weather.2.af"), 0)
     before = digests(weather.parent)
@@ -223,6 +228,22 @@ def test_a_lost_piece_of_a_file_is_named_by_its_bytes_and_a_lost_file_left_out(p
     assert {n: c for n, c in after.items() if n != big} == {n: c for n, c in before.items() if n in after and n != big}
 
 
+@keeps("Damage is found by checksum whenever a block is read: EIO for the chunks in it; all other files read.")
+def test_a_mount_of_a_damaged_container_answers_eio_for_what_is_damaged(place: Place) -> None:
+    place.mount("--codec", "none", "--block-size", "1")
+    (place / "broken").write_bytes(b"will be damaged")
+    (place / "whole").write_bytes(b"will not")
+    place.umount()
+    block_with(place.container, b"will be damaged")
+    place.mount("--read-only")
+    with pytest.raises(OSError) as caught:  # noqa: PT011  the errno is looked at
+        (place / "broken").read_bytes()
+    assert caught.value.errno == errno.EIO
+    assert (place / "whole").read_bytes() == b"will not"
+    place.umount()
+
+
+@keeps("arrayfs verify checks a container while it is mounted for writing, and needs no lock")
 def test_a_mount_point_names_its_container(place: Place) -> None:
     place.mount()
     (place / "note").write_text("committed")
