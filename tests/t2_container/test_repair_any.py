@@ -66,7 +66,7 @@ def damages(draw: st.DrawFn, kinds: list[str]) -> Damage:
 def damaged(happens: list[Damage]) -> Objects:
     objects = dict(original())
     for damage in happens:
-        if damage.file in objects:
+        if objects.get(damage.file):
             damage.happen(objects)
     return objects
 
