@@ -40,7 +40,7 @@ def verify(url: str, progress: Progress = lambda *_: None, checks: Sequence[Chec
     yield from findings
     try:
         stack = LayerStack.of(layers)
-        yield from check_layers(layers)
+        yield from check_layers(layers, {names.parse_sidecar(finding.file) or 0 for finding in findings})
         for layer in layers:
             yield from _check_footer(layer)
         for name, span in stack.spans.items():

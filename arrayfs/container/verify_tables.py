@@ -5,7 +5,7 @@ Columns only, never a step for each chunk: a layer has millions of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -23,9 +23,11 @@ from arrayfs.format.extension_model import Extension
 from arrayfs.format.model import ArrayMeta
 
 
-def check_layers(layers: list[Layer]) -> Iterator[Finding]:
-    """Whether each layer was made on top of the one below it."""
+def check_layers(layers: list[Layer], damaged: Collection[int] = ()) -> Iterator[Finding]:
+    """Whether each layer was made on top of the one below it; damaged: numbers of layers that could not be opened."""
     for below, layer in pairwise(layers):
+        if any(below.number < number < layer.number for number in damaged):
+            continue  # was found already; what lies below it is not this one's parent
         try:
             check_chain([below, layer])
         except FormatError as error:

@@ -124,6 +124,15 @@ def test_versions_and_containers_are_compared(layer: Layer) -> None:
     assert texts_found[2] == "version 1 above version 2"
 
 
+def test_a_layer_that_cannot_be_opened_is_one_finding_and_a_missing_one_too() -> None:
+    objects = dict(original())
+    (text,) = findings_of(put_objects({**objects, "t.2.af": objects["t.2.af"][:-3]}))
+    assert text.startswith("error: t.2.af: trailer: ")
+    del objects["t.2.af"]
+    (text,) = findings_of(put_objects(objects))
+    assert text.startswith("error: t.3.af: was made on top of layer ")
+
+
 def test_an_edge_chunk_that_growth_left_too_short_is_found() -> None:
     """As a writer leaves it that says a larger shape and does not cut its old edge anew."""
     container = new_container()
