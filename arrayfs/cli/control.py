@@ -26,6 +26,22 @@ def mount_above(path: str) -> str:
     raise MountError(f"{start}: no container is mounted here")
 
 
+def container_at(path: str) -> str:
+    """Return the container that is mounted at `path`; `path` itself if nothing of ours is."""
+    from arrayfs.fuse import mountinfo
+
+    if "://" in path:
+        return path
+    entry = mountinfo.mount_at(mountinfo.resolve(path))
+    if entry is None or entry.kind != "fuse.arrayfs":
+        return path
+    try:
+        status = read_status(entry.mountpoint)
+    except MountError:
+        return entry.source  # its daemon died; the kernel still knows
+    return f"{status['store']}/{status['container']}"
+
+
 def read_status(mountpoint: str) -> dict[str, Any]:
     """Return what the mount says of itself. Raises MountError if it does not answer."""
     try:

@@ -19,6 +19,6 @@ MEANING = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed, or could not be checked; one line on standard error says why",
     ExitCode.USAGE: "wrong usage; nothing was done",
-    ExitCode.DAMAGED: "checked, and damage was found: `verify`",
+    ExitCode.DAMAGED: "done, and damage was found: `verify`; `repair` that had to leave something out",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C (`mount --foreground` then commits, unmounts and is done: 0)",
 }

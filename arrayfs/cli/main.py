@@ -16,6 +16,7 @@ from arrayfs.cli.info import info
 from arrayfs.cli.journal import journal
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
+from arrayfs.cli.repair import repair
 from arrayfs.cli.status import status
 from arrayfs.cli.sync import sync
 from arrayfs.cli.umount import umount
@@ -89,7 +90,7 @@ def commands() -> None:
     """
 
 
-for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status, journal):
+for command in (mount, umount, create, ls, info, dump, verify, repair, commit, sync, status, journal):
     commands.add_command(command)
 
 

@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 import click
 
-from arrayfs.cli import text
+from arrayfs.cli import control, text
 from arrayfs.cli.exit_codes import ExitCode
+from arrayfs.cli.progress import bar
 from arrayfs.container.verify import verify as findings_of
 from arrayfs.errors import ArrayFSError
+from arrayfs.view.checks import check_files
 
 
 @click.command(short_help="Read everything and say what is broken.")
@@ -22,15 +24,23 @@ def verify(ctx: click.Context, container: str, as_json: bool) -> None:
     An error means that content cannot be had or may be wrong; a warning, that something is odd and harmless. Each names
     the file, the array and the chunk. Exit code 0: no errors; 3: errors; 1: it could not be checked.
 
+    CONTAINER may also be a directory where one is mounted. What is mounted for writing can be checked at any time: the
+    committed versions are, and what is not committed yet is not looked at. `arrayfs repair` saves what is intact.
+
     Example: arrayfs verify weather.af
     """
     numbers = {"error": 0, "warning": 0}
     listed = []
     try:
-        for finding in findings_of(container):
-            numbers[finding.severity] += 1
-            listed.append(asdict(finding))
-            if not as_json:
+        with bar("checking", wanted=not as_json) as shown:
+            progress = shown.show if shown else lambda *_: None
+            for finding in findings_of(control.container_at(container), progress, [check_files]):
+                numbers[finding.severity] += 1
+                if as_json:
+                    listed.append(asdict(finding))
+                    continue
+                if shown:
+                    shown.clear()
                 click.echo(str(finding))
     except (ArrayFSError, OSError) as error:
         click.echo(f"arrayfs: {container} could not be checked: {error}", err=True)

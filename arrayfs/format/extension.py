@@ -10,19 +10,24 @@ import struct
 
 from arrayfs.errors import ChecksumError, FormatError, LimitError
 from arrayfs.format.checksums import crc32c
+from arrayfs.format.correction import correct_byte
 from arrayfs.format.extension_model import ID_SIZE, MARK_OPAQUE, NO_PARENT, Extension, MergedVersion
 from arrayfs.format.extension_sections import SECTION_BY_TAG, SECTIONS, Fields
 
 __all__ = [
     "EXTENSION_CODEC",
+    "EXTENSION_MAGIC",
+    "HEADER_SIZE",
     "ID_SIZE",
     "MARK_OPAQUE",
     "NO_PARENT",
     "Extension",
     "MergedVersion",
+    "corrected_extension",
     "decode_extension",
     "encode_extension",
     "extension_size",
+    "stated_size",
 ]
 
 EXTENSION_CODEC = "arrayfs.ext1"  # the block's codec in the footer; another number is another layout
@@ -31,6 +36,7 @@ _HEADER = struct.Struct("<4sIQI12x")  # magic, CRC-32C of the block with this fi
 _CRC_FIELD = slice(4, 8)
 _ROW = struct.Struct("<I4xQQ")  # tag; where the section begins in the block; its size
 _ALIGNMENT = 8
+HEADER_SIZE = _HEADER.size
 
 
 def encode_extension(extension: Extension) -> bytes:
@@ -69,6 +75,22 @@ def decode_extension(data: bytes | memoryview) -> Extension:
         raise
     except FormatError as error:
         raise FormatError(f"extension block: {error}") from None
+
+
+def stated_size(head: bytes | memoryview) -> int | None:
+    """Return the size of the block that begins with these `HEADER_SIZE` bytes, None if no block begins so."""
+    magic, _, size, _ = _HEADER.unpack_from(head)
+    return int(size) if magic == EXTENSION_MAGIC else None
+
+
+def corrected_extension(data: bytes) -> bytes | None:
+    """Return the block as it was written, if one byte of it is damaged and tells itself by the checksum, else None."""
+    if len(data) < _HEADER.size:
+        return None
+    _, stated, _, _ = _HEADER.unpack_from(data)
+    head, rest = data[: _CRC_FIELD.start], data[_CRC_FIELD.stop :]
+    body = correct_byte(b"".join((head, bytes(4), rest)), stated)
+    return None if body is None else b"".join((body[: _CRC_FIELD.start], data[_CRC_FIELD], body[_CRC_FIELD.stop :]))
 
 
 def _encode_sections(extension: Extension) -> list[tuple[int, bytes]]:

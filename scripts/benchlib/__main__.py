@@ -1,4 +1,4 @@
-"""The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--profile] [--json FILE] [--install]`."""
+"""The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--profile] [--checksums] [--json FILE] [--install]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchlib.checksums import checksums
 from benchlib.dataset import LARGE, SMALL, Stored, store
 from benchlib.measure import Place
 from benchlib.profiling import profile
@@ -28,6 +29,10 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
+    if wanted.checksums:
+        with _folder(wanted.dir) as folder:
+            print(checksums(_store(folder, []), 2 if wanted.quick else 3 * wanted.rounds))
+        return 0
     systems = [system for system in SYSTEMS if not wanted.systems or system.name in wanted.systems.split(",")]
     _refuse(wanted.dir)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -54,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dir", default="/var/tmp", help="where the data go for the time, on a real disk (/var/tmp)")
     parser.add_argument("--systems", default="", help="a comma list of names as in the report; all by default")
     parser.add_argument("--profile", action="store_true", help="instead: where the daemon's time goes")
+    parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--json", default="", help="write the seconds of all rounds to this file")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
     return parser.parse_args()

@@ -66,7 +66,7 @@ def test_commands_about_a_mount(place: Place) -> None:
 
 
 def test_ctrl_c_has_a_code_of_its_own(arrayfs: Arrayfs, weather: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(path: str) -> None:
+    def interrupted(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("arrayfs.cli.verify.findings_of", interrupted)
