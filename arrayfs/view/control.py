@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from arrayfs.errors import RefusedError
+from arrayfs.view.lostfound import LostFound
 from arrayfs.view.nodes import Binding, Directory, File
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Control:
         tree.nodes[self.directory.ino] = self.directory
         self._status = self._file(STATUS, STATUS_MODE)
         self._commit = self._file(COMMIT, COMMIT_MODE)
+        self.lost_found = LostFound(tree, self.directory)
         # what the newest commit through this tree made, None before the first
         self.last_commit: dict[str, object] | None = None
 
@@ -82,6 +84,7 @@ class Control:
             },
             "cache": {"bytes": cache.size, "limit": cache.limit, "hits": cache.hits, "misses": cache.misses},
             "warnings": self._tree.warnings[-100:],
+            "lost_found": self.lost_found.status(),
             "last_commit": self.last_commit,
         }
 
@@ -101,22 +104,22 @@ class Control:
 
     def owns(self, file: File) -> bool:
         """Whether this is a file of the control directory."""
-        return file is self._status or file is self._commit
+        return file is self._status or file is self._commit or self.lost_found.owns(file)
 
     def check_open_for_writing(self, file: File) -> None:
         """Raise RefusedError unless this file may be written."""
-        if file is self._status:
-            raise RefusedError(errno.EACCES, f"{NAME}/{STATUS} is made by arrayfs")
+        self.refuse_change(file)
         self._tree.container.check_writable()
 
     def refuse_change(self, file: File) -> None:
         """Raise RefusedError for a truncation of a control file that cannot be."""
-        if file is self._status:
-            raise RefusedError(errno.EACCES, f"{NAME}/{STATUS} is made by arrayfs")
+        if self.owns(file) and file is not self._commit:
+            raise RefusedError(errno.EACCES, f"files in {NAME} are made by arrayfs")
 
     def refuse_names(self, directory: Directory, name: str) -> None:
         """Raise RefusedError if a name in the control directory, or the directory itself, would change."""
-        if directory is self.directory or (directory is self._tree.root and name == NAME):
+        own = directory is self.directory or directory is self.lost_found.directory
+        if own or (directory is self._tree.root and name == NAME):
             raise RefusedError(errno.EPERM, f"{NAME} belongs to arrayfs")
 
     def write(self, file: File, data: bytes) -> int:
