@@ -15,6 +15,8 @@ from arrayfs.cli import control, text
 def status(mountpoint: str, as_json: bool) -> None:
     """Say which container is mounted at MOUNTPOINT, its version, and what is not committed yet.
 
+    What programs that were killed had written to chunks and documents is in MOUNTPOINT/.arrayfs/lost+found.
+
     The same as JSON is the file MOUNTPOINT/.arrayfs/status.json.
 
     Example: arrayfs status mnt
@@ -25,6 +27,8 @@ def status(mountpoint: str, as_json: bool) -> None:
         return
     for name, value in _lines(found):
         click.echo(f"{name:<13} {value}")
+    for stub in found["lost_found"]:
+        click.echo(f"lost+found: {stub['path']}: {stub['why']} ({text.size(stub['bytes'])}, {stub['time']})")
     for warning in found["warnings"]:
         click.echo(f"warning: {warning}")
 

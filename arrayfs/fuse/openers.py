@@ -34,7 +34,7 @@ class Opener(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """Of a process's or thread's stat line: state, number of the signal that it dies of or 0, start in ticks."""
+    """Of a process or thread that is exiting: state, number of the signal that it dies of or 0, start in ticks."""
 
     state: bytes
     signal: int
@@ -86,7 +86,7 @@ class Openers:
         return next((line.signal for line in self._lines(handle) if line.signal), 0)
 
     def _lines(self, handle: int) -> Iterator[_Line]:
-        """The opener's first thread; if that has ended, also the others."""
+        """The opener's first thread if it is exiting; if it has ended, also the others."""
         opener = self._openers[handle]
         first = _read(f"/proc/{opener.pid}/stat") if opener.pid else None
         if first is None or first.start > (opener.since + 1) * TICKS:  # a second: the two clocks are read apart
@@ -120,18 +120,20 @@ def process_of(thread: int) -> int:
 
 
 def _read(path: str) -> _Line | None:
-    """Parse a stat line (proc_pid_stat(5)); None if there is none."""
+    """Parse the stat line (proc_pid_stat(5)) of a process or thread that is exiting; None of any other."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+        line = os.read(descriptor, 4096)
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    if len(fields) < 50:
+    rest = line[line.rfind(b")") + 1 :]  # a name may have brackets and blanks
+    flags = rest.split(None, 7)[6:7]
+    if not flags or not int(flags[0]) & PF_EXITING:
         return None
-    exiting = int(fields[6]) & PF_EXITING
-    return _Line(fields[0], int(fields[49]) & SIGNAL_BITS if exiting else 0, int(fields[19]))
+    fields = rest.split()
+    return _Line(fields[0], int(fields[49]) & SIGNAL_BITS, int(fields[19]))

@@ -16,6 +16,7 @@ from arrayfs.view.draft import Draft
 from arrayfs.view.nodes import Binding, File
 from arrayfs.view.paths import DOCUMENT_NAMES
 from arrayfs.view.plain import read_attributes
+from arrayfs.view.reshaping import renew
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 def counts_whole(tree: Tree, file: File) -> bool:
     """Whether half of this file would be taken for a chunk or a document."""
     return any(
-        binding.zarr is not None or binding.name in DOCUMENT_NAMES or tree.files.chunk_place(binding) is not None
+        binding.zarr is not None
+        or binding.name in DOCUMENT_NAMES
+        # the last name of a key is a number, or the `c` of a scalar: temporary names need not be looked at closer
+        or ((binding.name[-1:].isdigit() or binding.name == "c") and tree.files.chunk_place(binding) is not None)
         for binding in file.bindings
     )
 
@@ -90,7 +94,10 @@ def _take_names(tree: Tree, file: File) -> None:
     bindings = list(file.bindings)
     for binding in bindings:
         tree.materialise(binding.directory).children.pop(binding.name, None)
-        tree.files.drop(file, binding)
+        tree.files.drop(file, binding, keep_chunk=True)
+        place = tree.files.chunk_place(binding)
+        if place is not None and place[0].has(place[1]):  # it was renamed over a chunk before it was judged
+            renew(tree, *place)
     file.authors = frozenset()
     _follow(tree, bindings)
     if tree.on_invalidate is not None:

@@ -298,17 +298,21 @@ class Files:
         """The container's name of a plain file."""
         return plain.FILES + "/".join((*binding.directory.path(), binding.name))
 
-    def drop(self, file: File, binding: Binding) -> None:
-        """One name of a file goes. With the last one, content is kept for the handles that are open."""
+    def drop(self, file: File, binding: Binding, *, keep_chunk: bool = False) -> None:
+        """One name of a file goes. With the last one, content is kept for the handles that are open.
+
+        keep_chunk: what the array has there stays: another file takes the name, which may not be judged yet.
+        """
         if len(file.bindings) == 1 and file.opens and file.draft is None:
             try:
                 if self.size(file) <= KEPT_LIMIT:
                     file.kept = bytes(self.whole(file))
             except FormatError:
                 pass  # damaged: the open handles read an error either way
+        place = None if keep_chunk else self.chunk_place(binding)  # it may also be one that a file hides
+        if place is not None and place[0].has(place[1]):
+            place[0].remove(place[1], self._tree.now())
         if binding.zarr is not None:
-            if binding.zarr.has(binding.coord):
-                binding.zarr.remove(binding.coord, self._tree.now())
             binding.zarr.files.pop(binding.coord, None)
         elif (
             len(file.bindings) > 1 and file.draft is None and binding.array is not None and binding is file.bindings[0]

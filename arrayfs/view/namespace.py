@@ -260,7 +260,7 @@ class Namespace:
         if other.synthetic:
             self._tree.synthetic.pop((target.ino, new_name), None)
         self._tree.materialise(target).children.pop(new_name, None)
-        self._tree.files.drop(other, binding)
+        self._tree.files.drop(other, binding, keep_chunk=True)
 
     def _move_plain(self, file: File, old: Binding, target: Directory, new_name: str, other: Found | None) -> None:
         """A plain file stays one: its array gets another name, its content is not looked at."""
