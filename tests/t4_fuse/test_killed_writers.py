@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.mounts import Mounted
+from tests.t4_fuse.conftest import ROOT, Volume
 from tests.t4_fuse.documents import GROUP3, array2, array3, ints, put, write
 from tests.t4_fuse.posix import refused
 from tests.t4_fuse.promises import keeps
@@ -404,8 +406,10 @@ def test_who_only_has_it_open_does_not_count(mounted: Mounted, array: Path) -> N
     kept(mounted, "a/c/0", NEW[:4] + OLD[4:])
 
 
-@keeps("A process that the daemon cannot see (in another process namespace, or with hidepid)")
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a process namespace")
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can make a process namespace")
+
+
+@ROOT_ONLY
 def test_a_writer_in_a_process_namespace_below_the_daemons_is_seen(mounted: Mounted, array: Path) -> None:
     script = 'exec 1<> "$CHUNK"; printf 12345678; kill -KILL $$'
     inside = ["unshare", "--pid", "--fork", "sh", "-c", 'sh -c "$SCRIPT"; exit 0']
@@ -413,6 +417,25 @@ def test_a_writer_in_a_process_namespace_below_the_daemons_is_seen(mounted: Moun
         inside, env=os.environ | {"SCRIPT": script, "CHUNK": str(array / "c/0")}, check=True, capture_output=True
     )
     kept(mounted, "a/c/0", OLD)
+
+
+@keeps("A process that the daemon cannot see (in another process namespace, or with hidepid)")
+@ROOT_ONLY
+def test_a_writer_outside_of_the_daemons_process_namespace_is_not_seen(unmounted: Volume) -> None:
+    serve = [sys.executable, str(Path(__file__).parent / "mount_it.py"), str(unmounted.container), str(unmounted / "")]
+    daemon = ["unshare", "--pid", "--fork", "sh", "-c", '"$@" && echo ready && read end', "sh", *serve]
+    pipe = subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with subprocess.Popen(daemon, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        write(unmounted / "a/zarr.json", array3([4], [4]))
+        put(unmounted / "a/c/0", 1, 2, 3, 4)
+        killed_after(REWRITE_HALF, unmounted / "a/c/0")
+        (unmounted / ".arrayfs/commit").write_text("what was written is kept, as in any file system")
+        status = json.loads((unmounted / ".arrayfs/status.json").read_bytes())
+        assert ((unmounted / "a/c/0").read_bytes(), status["lost_found"]) == (MIXED, [])
+        subprocess.run(["fusermount3", "-u", unmounted.mountpoint], check=True)
 
 
 # --- lost+found ----------------------------------------------------------------------------------------------------
