@@ -79,16 +79,20 @@ class Openers:
 
         Right for a FLUSH or WRITE, whose sender waits for the answer: a process that is quite dead sent neither.
         """
+        if _runs(self._openers[handle].pid):
+            return 0
         return next((line.signal for line in self._lines(handle) if line.state not in GONE and line.signal), 0)
 
     def died_of(self, handle: int) -> int:
         """The same if it may be dead by now, for RELEASE, for whose answer nobody waits."""
+        if _runs(self._openers[handle].pid):
+            return 0
         return next((line.signal for line in self._lines(handle) if line.signal), 0)
 
     def _lines(self, handle: int) -> Iterator[_Line]:
         """The opener's first thread if it is exiting; if it has ended, also the others."""
         opener = self._openers[handle]
-        first = _read(f"/proc/{opener.pid}/stat") if opener.pid else None
+        first = _read(f"/proc/{opener.pid}/stat")
         if first is None or first.start > (opener.since + 1) * TICKS:  # a second: the two clocks are read apart
             return  # it is gone, and another has its number
         yield first
@@ -117,6 +121,17 @@ def process_of(thread: int) -> int:
         with contextlib.suppress(OSError, IndexError), open(f"/proc/{thread}/status", "rb") as status:
             return int(status.read().split(b"\nTgid:", 1)[1].split(None, 1)[0])
     return thread
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has a program: it gives its memory up before its files. True of none (0), False of who is gone.
+
+    2 us, the stat line takes 8.
+    """
+    try:
+        return not pid or bool(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
 
 
 def _read(path: str) -> _Line | None:

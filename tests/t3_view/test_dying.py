@@ -19,6 +19,7 @@ from arrayfs.view.lostfound import stub_name
 from arrayfs.view.tree import Tree, open_tree
 from tests.t3_view.test_documents_over_mounts import ino, read, write
 from tests.t3_view.tree_model import v2, v3
+from tests.t4_fuse.promises import keeps
 
 OLD, NEW = b"ab", b"cd"
 ARRAY = v3((4,), (2,))
@@ -261,7 +262,12 @@ def test_what_was_written_in_order(writes: list[tuple[int, int]], size: int, in_
 # --- lost+found ---------------------------------------------------------------------------------------------------
 
 
+@keeps(
+    "Together they have up to 64 MiB and 1000 files: the oldest go first, and a file that is larger than that alone is "
+    "dropped with a warning."
+)
 def test_the_oldest_go_first(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (lostfound.SIZE_LIMIT, lostfound.COUNT_LIMIT) == (64 << 20, 1000)
     monkeypatch.setattr(lostfound, "SIZE_LIMIT", 10)
     monkeypatch.setattr(lostfound, "COUNT_LIMIT", 3)
     for size in (4, 4, 4, 1, 1, 11, 10):

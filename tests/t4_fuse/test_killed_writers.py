@@ -162,6 +162,23 @@ def test_a_chunk_that_was_complete(mounted: Mounted, array: Path, name: str) -> 
     kept(mounted, f"a/{name}", NEW)
 
 
+@keeps(
+    "Whoever writes a chunk twice, first zeros, then the content, has written a whole chunk of zeros after the first "
+    "time."
+)
+def test_a_chunk_of_which_only_the_zeros_were_written(mounted: Mounted, array: Path) -> None:
+    killed_after("fd = os.open(path, os.O_WRONLY | os.O_CREAT); os.write(fd, bytes(16))", array / "c/1")
+    kept(mounted, "a/c/1", bytes(16))
+
+
+@keeps("A program that catches the signal and closes its files has closed them: so do Python's with blocks at SIGINT.")
+def test_a_program_that_closes_its_files_before_it_dies(mounted: Mounted, array: Path) -> None:
+    program = f"signal.signal(signal.SIGINT, signal.default_int_handler); sys.stderr.close()\n{REWRITE_HALF}"
+    killed_after(f"{program}\nwith os.fdopen(fd, 'r+b', 0): wait()", array / "c/0", signal.SIGINT)
+    assert lost(mounted) == []
+    kept(mounted, "a/c/0", MIXED)
+
+
 def test_a_chunk_of_texts_that_was_complete(mounted: Mounted) -> None:
     write(mounted / "a/zarr.json", array3([2], [2], "string", codecs=[{"name": "vlen-utf8"}], fill_value=""))
     whole = b"".join(number.to_bytes(4, "little") for number in (2, 1)) + b"a" + (2).to_bytes(4, "little") + b"bc"
@@ -236,7 +253,8 @@ def test_the_opener_was_a_thread_that_has_ended(mounted: Mounted, array: Path, e
 
 
 @keeps(
-    "What was taken back shows in a mapping and to an open handle as soon as the kernel has been told, moments later."
+    "What was taken back shows in a mapping and to an open handle as soon as the kernel has been told, moments later.",
+    "A writes half a chunk in place and is killed, B reads: B sees the old chunk.",
 )
 def test_who_has_it_open_sees_the_old_content(mounted: Mounted, array: Path) -> None:
     writer = Writer(f"{REWRITE_HALF}; wait()", array / "c/0")
@@ -320,6 +338,17 @@ SHARED = (
     "A descriptor that other processes have too (a forked child, a program that was started with it) is released by "
     "the last of them. What one of them writes or closes after the opener was killed is kept."
 )
+
+
+@keeps(
+    "A descriptor that is closed while the file is being written, also by a child process that ends, says that the "
+    "file is whole as it is: half a rewrite in place has the right length."
+)
+@pytest.mark.parametrize("rest", ["", f"os.pwrite(fd, {NEW[:4]!r}, 12)"])
+def test_half_a_rewrite_that_a_child_closed(mounted: Mounted, array: Path, rest: str) -> None:
+    child = FORKED.replace("END", "os._exit(0)")
+    killed_after(f"{child}os.close(writer); os.waitpid(child, 0); {rest}", array / "c/0")
+    kept(mounted, "a/c/0", MIXED)
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)", "os.close(fd); os._exit(0)"])

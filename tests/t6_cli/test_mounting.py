@@ -82,6 +82,7 @@ def test_status_tells_of_writers_that_were_killed(place: Place) -> None:
     subprocess.run(["sh", "-c", killed, str(place / "zarr.json")], check=False)
     told = [line for line in place.run("status", place.mountpoint).stdout.splitlines() if line.startswith("lost+found")]
     assert [line.partition(" (")[0] for line in told] == ["lost+found: zarr.json: its writer was killed by SIGKILL"]
+    place.umount()
     assert content(place, "zarr.json") == "{"
 
 
