@@ -22,13 +22,16 @@ class OpenFile:
     death: the number of the signal by which its writer was killed, as far as is known; 0 if nothing is.
     """
 
-    def __init__(self, tree: Tree, file: File, *, write: bool) -> None:
+    def __init__(self, tree: Tree, file: File, *, write: bool, emptied: bool = False) -> None:
+        """emptied: the file was truncated for this handle."""
         self._tree = tree
         self._file = file
         self._write = write
         self.death = 0
         file.opens += 1
         file.writers += write
+        if emptied:
+            self._sign()
 
     @property
     def ino(self) -> int:

@@ -61,7 +61,10 @@ class LostFound:
             self._tree.warn(f"{path}: {why}; the {draft.size} bytes that the file had are too many for {NAME}")
             return
         while self._stubs and (self._size + draft.size > SIZE_LIMIT or len(self._stubs) >= COUNT_LIMIT):
-            self._drop(next(iter(self._stubs)))
+            oldest = next(iter(self._stubs))
+            self._drop(oldest)
+            if self._tree.on_invalidate is not None:
+                self._tree.on_invalidate([], [(self.directory.ino, oldest)])
         self._last_number += 1
         name = stub_name(path, self._last_number)
         stub = Stub(self._file(name, bytes(draft.whole())), path, why, self._tree.now(), draft.size)

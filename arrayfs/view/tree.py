@@ -172,10 +172,11 @@ class Tree:
             file = self.file(node)
             if write or truncate:
                 self.control.check_open_for_writing(file)
-            opened = OpenFile(self, file, write=write or truncate)
-            if truncate:
-                opened.truncate(0)
-            return opened
+            emptied = truncate and not self.control.owns(file)
+            if emptied:
+                file.mtime_ns = self.now()
+                self.files.truncate(file, 0)
+            return OpenFile(self, file, write=write or truncate, emptied=emptied)
 
     def opendir(self, ino: int) -> OpenDirectory:
         """Begin a listing."""

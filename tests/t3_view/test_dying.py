@@ -270,11 +270,14 @@ def test_the_oldest_go_first(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (lostfound.SIZE_LIMIT, lostfound.COUNT_LIMIT) == (64 << 20, 1000)
     monkeypatch.setattr(lostfound, "SIZE_LIMIT", 10)
     monkeypatch.setattr(lostfound, "COUNT_LIMIT", 3)
+    told: list[tuple[int, str]] = []
+    tree.on_invalidate = lambda _, entries: told.extend(entries)
     for size in (4, 4, 4, 1, 1, 11, 10):
         die(writer(tree, "a/zarr.json", bytes(size), truncate=True))
         held = [stub["bytes"] for stub in tree.control.lost_found.status()]
         assert sum(map(int, map(str, held))) <= 10
     assert [(stub["name"], stub["bytes"]) for stub in tree.control.lost_found.status()] == [("a%2Fzarr.json.6", 10)]
+    assert [name for _, name in told] == [f"a%2Fzarr.json.{number}" for number in range(1, 6)]
     assert tree.warnings == [
         "a/zarr.json: its writer was killed by SIGKILL; the 11 bytes that the file had are too many for lost+found"
     ]
