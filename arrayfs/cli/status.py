@@ -17,6 +17,8 @@ HEAD = ("operation", "count", "errors", "bytes", "average", "half under", "99 % 
 def status(mountpoint: str, as_json: bool) -> None:
     """Say which container is mounted at MOUNTPOINT, its version, and what is not committed yet.
 
+    What programs that were killed had written to chunks and documents is in MOUNTPOINT/.arrayfs/lost+found.
+
     The same as JSON is the file MOUNTPOINT/.arrayfs/status.json.
 
     For a mount with --stats or --usage-log, also how often each operation was asked for and what it took: on average,
@@ -34,6 +36,8 @@ def status(mountpoint: str, as_json: bool) -> None:
         click.echo()
         text.echo_table(_operations(found["operations"]), right="lrrrrrrr")
         click.echo()
+    for stub in found["lost_found"]:
+        click.echo(f"lost+found: {stub['path']}: {stub['why']} ({text.size(stub['bytes'])}, {stub['time']})")
     for warning in found["warnings"]:
         click.echo(f"warning: {warning}")
     for line in found.get("log", ()):

@@ -45,6 +45,7 @@ class Op(IntEnum):
     TRUNCATE = 12  # by name [path, number: size]
     MODE = 13  # [path, number: mode]
     MTIME = 14  # [path, number: nanoseconds]
+    KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
 from arrayfs.fuse.answer import request, waiting_request
 from arrayfs.fuse.errnos import explain
+from arrayfs.fuse.openers import Openers
 from arrayfs.fuse.runtime import Runtime
 from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree
 from arrayfs.view.attr import Attr
@@ -73,6 +74,7 @@ class TreeOperations(pyfuse3.Operations):
         self._control_listings: set[int] = set()  # handles of the control directory
         self._open_count: dict[int, int] = {}
         self._unflushed: dict[int, int] = {}  # handle -> bytes written since its last FLUSH
+        self._openers = Openers()
         self._ahead_at_read: set[int] = set()  # handles whose first READ starts the decoding of what follows
         self._last_handle = 0
         self._pages = PageStore()
@@ -208,6 +210,8 @@ class TreeOperations(pyfuse3.Operations):
         self._may(inode, (MAY_WRITE if write else 0) | (MAY_READ if access != os.O_WRONLY else 0), ctx)
         file = self._tree.open(inode, write=write, truncate=truncate)
         handle = self._new_handle(inode, file)
+        if write:
+            self._openers.opened(handle, ctx.pid)
         cacheable = file.cacheable
         if cacheable and not write and self._pages.wants(inode) and self._open_count[inode] == 1:
             try:
@@ -226,6 +230,8 @@ class TreeOperations(pyfuse3.Operations):
         write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
         file = self._tree.open(made.ino, write=write, truncate=truncate)
         handle = self._new_handle(made.ino, file)
+        if write:
+            self._openers.opened(handle, ctx.pid)
         return FileInfo(fh=handle, keep_cache=file.cacheable), self._answer(made)
 
     @request
@@ -245,11 +251,18 @@ class TreeOperations(pyfuse3.Operations):
         self._unflushed[fh] = self._unflushed.get(fh, 0) + len(data)
         if file.ino == self._commit_inode:
             return await self._park(partial(file.write, offset, data))
-        return file.write(offset, data)
+        written = file.write(offset, data)
+        if fh in self._openers.flushed:
+            self._is_dying(fh, file)
+        return written
 
     @waiting_request
     async def flush(self, fh: int) -> None:
         file = self._files[fh]
+        if fh in self._openers:
+            self._openers.flushed.add(fh)
+            if self._is_dying(fh, file):
+                return
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
             await self._park(file.flush)
         else:
@@ -265,6 +278,9 @@ class TreeOperations(pyfuse3.Operations):
         else:
             del self._open_count[file.ino]
         # Not only FLUSH publishes: pages of a mapping arrive after the last FLUSH.
+        if self._unflushed and fh in self._unflushed and file.at_risk and (signal := self._openers.died_of(fh)):
+            file.killed(signal)
+        self._openers.released(fh)
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
             await self._park(file.release)
         else:
@@ -311,6 +327,13 @@ class TreeOperations(pyfuse3.Operations):
         self._files[handle] = file
         self._open_count[inode] = self._open_count.get(inode, 0) + 1
         return handle
+
+    def _is_dying(self, handle: int, file: OpenFile) -> bool:
+        """At a FLUSH or a late WRITE: whether the writer is being killed; if so, the file knows it now."""
+        signal = self._openers.dying_of(handle) if file.at_risk else 0
+        if signal:
+            file.killed(signal)
+        return signal != 0
 
     def _warm_up(self, handle: int, inode: int, file: OpenFile) -> None:
         """Before the reply to an `open` for reading, no other handle being there: see ahead.py."""

@@ -37,6 +37,13 @@ class OpenFile(Protocol):
 
     def flush(self) -> None: ...
 
+    @property
+    def at_risk(self) -> bool:
+        """Something was written through this handle that is worse than nothing if its writer is killed now."""
+
+    def killed(self, signal: int) -> None:
+        """Instead of `flush`: the process that opened the handle is dying of a signal."""
+
     def sync(self) -> None: ...
 
     def release(self) -> None: ...

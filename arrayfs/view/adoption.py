@@ -88,6 +88,8 @@ class Adoption:
             self._make_plain(leaving.zarr, coord, leaving.directories[tuple(path)], name)
 
     def _make_plain(self, zarr: ZarrArray, coord: Coord, directory: Directory, name: str) -> None:
+        if name in directory.children and directory.children[name] is not zarr.files.get(coord):
+            return  # a file that was renamed over the chunk, and is being written, has the name
         file = self._file(zarr, coord, directory, name)
         try:
             self._tree.files.own(file)

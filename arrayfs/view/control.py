@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from arrayfs.errors import ArrayFSError, RefusedError
+from arrayfs.view.lostfound import LostFound
 from arrayfs.view.nodes import Binding, Directory, File
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Control:
             LOG: Shown(LOG, self._log_file, self._file),
         }
         self._commit = self._file(COMMIT, COMMIT_MODE)
+        self.lost_found = LostFound(tree, self.directory)
         # what the newest commit through this tree made, None before the first
         self.last_commit: dict[str, object] | None = None
 
@@ -139,6 +141,7 @@ class Control:
             "cache": {"bytes": cache.size, "limit": cache.limit, "hits": cache.hits, "misses": cache.misses},
             "journal": self._tree.journal_status(),
             "warnings": self._tree.warnings[-100:],
+            "lost_found": self.lost_found.status(),
             "last_commit": self.last_commit,
         } | {name: figures() for name, figures in self.figures.items()}
 
@@ -158,7 +161,8 @@ class Control:
 
     def owns(self, file: File) -> bool:
         """Whether this is a file of the control directory."""
-        return bool(file.bindings) and file.bindings[0].directory is self.directory
+        directory = file.bindings[0].directory if file.bindings else None
+        return directory is self.directory or self.lost_found.owns(file)
 
     def check_open_for_writing(self, file: File) -> None:
         """Raise RefusedError unless this file may be written."""
@@ -172,7 +176,8 @@ class Control:
 
     def refuse_names(self, directory: Directory, name: str) -> None:
         """Raise RefusedError if a name in the control directory, or the directory itself, would change."""
-        if directory is self.directory or (directory is self._tree.root and name == NAME):
+        own = directory is self.directory or directory is self.lost_found.directory
+        if own or (directory is self._tree.root and name == NAME):
             raise RefusedError(errno.EPERM, f"{NAME} belongs to arrayfs")
 
     def write(self, file: File, data: bytes) -> int:

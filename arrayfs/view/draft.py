@@ -19,14 +19,16 @@ class Draft:
 
     size: bytes of the whole file. Invariants: a piece in `pieces` holds everything that the file has in that MiB (bytes
     behind its end are zero); other pieces read from the base, of which only the first `base_size` bytes still count.
+    in_order: so many bytes were written from the start on, each after the one before it and once; -1: otherwise.
     """
 
-    __slots__ = ("_base", "base_size", "pieces", "size")
+    __slots__ = ("_base", "base_size", "in_order", "pieces", "size")
 
     def __init__(self, base: BaseReader | None, size: int) -> None:
         self._base = base
         self.base_size = size if base is not None else 0
         self.size = size
+        self.in_order = 0
         self.pieces: dict[int, bytes | bytearray] = {}
 
     @property
@@ -39,6 +41,7 @@ class Draft:
         if not data:
             return 0  # writing nothing makes no file longer (POSIX write)
         end = offset + len(data)
+        self.in_order = end if offset == self.in_order else -1
         start, number = offset - offset % PIECE_SIZE, offset // PIECE_SIZE
         grown = 0
         if (
@@ -90,6 +93,7 @@ class Draft:
                 piece = self._own_piece(last)
                 del piece[inner:]
             self.base_size = min(self.base_size, size)
+            self.in_order = min(self.in_order, size)
         self.size = size
 
     def read(self, offset: int, size: int) -> bytes | memoryview:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from arrayfs.container.array import Array
 from arrayfs.container.grid import Coord
 from arrayfs.errors import FormatError, LimitError, RefusedError, StaleError
-from arrayfs.view import documents, plain
+from arrayfs.view import documents, dying, plain
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import PIECE_SIZE, BaseReader, Draft
 from arrayfs.view.nodes import Binding, Directory, File
@@ -160,7 +160,7 @@ class Files:
 
     def _spill(self, file: File, draft: Draft) -> None:
         """A large plain file is being written: hand its pieces to the pool already."""
-        if any(self.chunk_place(binding) for binding in file.bindings) or len(file.bindings) != 1:
+        if len(file.bindings) != 1 or dying.counts_whole(self._tree, file):
             return
         self._store_plain(file, file.bindings[0], draft)
         file.draft = Draft(self._base(file), file.size)
@@ -191,7 +191,7 @@ class Files:
                 return  # half-written, perhaps: FLUSH is a hint, the old content stays what a commit takes
             self._judge_chunk(file, draft, places, final=final)
             return
-        file.judged = True
+        file.judged, file.fresh, file.authors = True, False, frozenset()
         self.unsettled[file] = None
         self._unsettled_size += draft.held
         for binding in file.bindings:
@@ -221,6 +221,7 @@ class Files:
                 self.bind_plain(file, binding, *place)
                 self._store_plain(file, binding, draft)
         file.draft, file.judged, file.kept = None, False, None
+        file.fresh, file.authors = False, frozenset()
 
     def bind_chunk(
         self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview
@@ -300,17 +301,21 @@ class Files:
         """The container's name of a plain file."""
         return plain.FILES + "/".join((*binding.directory.path(), binding.name))
 
-    def drop(self, file: File, binding: Binding) -> None:
-        """One name of a file goes. With the last one, content is kept for the handles that are open."""
+    def drop(self, file: File, binding: Binding, *, keep_chunk: bool = False) -> None:
+        """One name of a file goes. With the last one, content is kept for the handles that are open.
+
+        keep_chunk: what the array has there stays: another file takes the name, which may not be judged yet.
+        """
         if len(file.bindings) == 1 and file.opens and file.draft is None:
             try:
                 if self.size(file) <= KEPT_LIMIT:
                     file.kept = bytes(self.whole(file))
             except FormatError:
                 pass  # damaged: the open handles read an error either way
+        place = None if keep_chunk else self.chunk_place(binding)  # it may also be one that a file hides
+        if place is not None and place[0].has(place[1]):
+            place[0].remove(place[1], self._tree.now())
         if binding.zarr is not None:
-            if binding.zarr.has(binding.coord):
-                binding.zarr.remove(binding.coord, self._tree.now())
             binding.zarr.files.pop(binding.coord, None)
         elif (
             len(file.bindings) > 1 and file.draft is None and binding.array is not None and binding is file.bindings[0]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from arrayfs.errors import RefusedError
+from arrayfs.view import dying
 from arrayfs.view.attr import Attr
 from arrayfs.view.nodes import File
 
@@ -16,14 +17,21 @@ import errno
 
 
 class OpenFile:
-    """One handle. Closed by `release`, once."""
+    """One handle. Closed by `release`, once.
 
-    def __init__(self, tree: Tree, file: File, *, write: bool) -> None:
+    death: the number of the signal by which its writer was killed, as far as is known; 0 if nothing is.
+    """
+
+    def __init__(self, tree: Tree, file: File, *, write: bool, emptied: bool = False) -> None:
+        """emptied: the file was truncated for this handle."""
         self._tree = tree
         self._file = file
         self._write = write
+        self.death = 0
         file.opens += 1
         file.writers += write
+        if emptied:
+            self._sign()
 
     @property
     def ino(self) -> int:
@@ -58,6 +66,7 @@ class OpenFile:
             self._file.mtime_ns = self._tree.now()
             if self._tree.control.owns(self._file):
                 return self._tree.control.write(self._file, data)
+            self._sign()
             return self._tree.files.write(self._file, offset, data)
 
     def truncate(self, size: int) -> None:
@@ -67,25 +76,60 @@ class OpenFile:
             if self._tree.control.owns(self._file):
                 return
             self._file.mtime_ns = self._tree.now()
+            self._sign()
             self._tree.files.truncate(self._file, size)
 
+    def _sign(self) -> None:
+        """Somebody lives who writes through this handle, and what is in the draft is the handle's too."""
+        self.death = 0
+        if self not in self._file.authors:
+            self._file.authors |= {self}
+
+    def _has_written(self) -> bool:
+        file = self._file
+        return self in file.authors or (file.fresh and not file.authors)
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether a death of its writer would leave half a chunk or document: it has written what is not judged."""
+        file = self._file
+        if not self._write or file.draft is None or file.judged:
+            return False
+        with self._tree.container.lock:
+            return self._has_written() and dying.counts_whole(self._tree, file)
+
     def flush(self) -> None:
-        """One descriptor was closed: judge what was written."""
+        """One descriptor was closed: judge what was written, unless others alone have written it."""
         if self._write:
             with self._tree.container.lock:
-                self._tree.files.judge(self._file, final=False)
+                self.death = 0
+                authors = self._file.authors
+                if not authors or self in authors or None in authors:
+                    self._tree.files.judge(self._file, final=False)
+
+    def killed(self, signal: int) -> None:
+        """What comes instead of `flush` when the process that opened the handle dies of a signal: nothing is judged.
+
+        What becomes of the file is decided at `release`: until then somebody else may have the descriptor and go on.
+        """
+        if self._write:
+            self.death = signal
 
     def sync(self) -> None:
         """Judge what was written; what `fsync` promises stands in docs/SEMANTICS.md."""
         self.flush()
 
     def release(self) -> None:
-        """The handle ends; with the last one that writes, the content is judged for good."""
+        """The handle ends; with the last one that writes, the content is judged for good.
+
+        If its writer was killed, the last whole content may come back (`dying.undo`), or a new file lose its names.
+        """
         file = self._file
         with self._tree.container.lock:
             file.opens -= 1
             file.writers -= self._write
-            if self._write and not file.writers:
+            undone = self.death and self._has_written() and dying.undo(self._tree, file, self.death)
+            if self._write and not file.writers and not undone:
                 self._tree.files.judge(file, final=True)
             if not file.opens:
                 self._tree.closed(file)

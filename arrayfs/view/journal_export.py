@@ -72,7 +72,7 @@ class _Folder:
                 path.chmod(operation.number & 0o777 | 0o600)
             case Op.MTIME:
                 os.utime(path, ns=(operation.number, operation.number))
-            case Op.FLUSH:
+            case Op.FLUSH | Op.KILLED:
                 pass
 
     def _rename(self, old: Path, new: Path) -> None:

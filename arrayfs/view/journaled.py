@@ -158,11 +158,11 @@ class JournaledTree(ClockedTree):
                 self.journal.add(Operation(Op.OPEN, time_ns, path, handle=file.handle, flag=truncate))
             return file
 
-    def _handle(self, file: File, *, write: bool) -> OpenFile:
+    def _handle(self, file: File, *, write: bool, emptied: bool) -> OpenFile:
         if not write or not file.bindings or self.control.owns(file):
-            return super()._handle(file, write=write)
+            return super()._handle(file, write=write, emptied=emptied)
         self._last_handle += 1
-        made = self._writers[self._last_handle] = JournaledFile(self, file, self._last_handle)
+        made = self._writers[self._last_handle] = JournaledFile(self, file, self._last_handle, emptied=emptied)
         return made
 
     def opendir(self, ino: int) -> OpenDirectory:
@@ -295,8 +295,8 @@ def _setter(setattr_: Callable[..., Attr], ino: int, op: Op, number: int) -> Cal
 class JournaledFile(OpenFile):
     """A handle for writing. handle: its number in the journal. flushed: nothing was written since the last flush."""
 
-    def __init__(self, tree: JournaledTree, file: File, handle: int) -> None:
-        super().__init__(tree, file, write=True)
+    def __init__(self, tree: JournaledTree, file: File, handle: int, *, emptied: bool) -> None:
+        super().__init__(tree, file, write=True, emptied=emptied)
         self._journaled = tree
         self.handle = handle
         self.flushed = True
@@ -316,6 +316,14 @@ class JournaledFile(OpenFile):
                 self._record(Op.FLUSH, super().flush)
                 self.flushed = True
             tree.journal.write()  # also the creation of an empty file
+
+    def killed(self, signal: int) -> None:
+        with self._journaled.container.lock:
+            super().killed(signal)
+            self._journaled.journal.add(
+                Operation(Op.KILLED, self._journaled.begin(), handle=self.handle, number=signal)
+            )
+            self._journaled.end()
 
     def sync(self) -> None:
         self.flush()

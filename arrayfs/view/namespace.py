@@ -64,6 +64,7 @@ class Namespace:
             return self._tree.file(found)
         file = File(self._tree.numbers.take(), self._tree.now(), stat.S_IFREG | mode)
         file.draft = Draft(None, 0)
+        file.fresh = True
         self._tree.nodes[file.ino] = file
         self._tree.files.give_name(file, directory, name)
         self._touch(directory)
@@ -117,6 +118,8 @@ class Namespace:
 
     def unlink(self, directory: Directory, name: str) -> None:
         """Remove one name of a file."""
+        if self._tree.control.lost_found.unlink(directory, name):
+            return
         self._check(directory, name)
         found = self._must_find(directory, name)
         if isinstance(found, Directory):
@@ -257,7 +260,7 @@ class Namespace:
         if other.synthetic:
             self._tree.synthetic.pop((target.ino, new_name), None)
         self._tree.materialise(target).children.pop(new_name, None)
-        self._tree.files.drop(other, binding)
+        self._tree.files.drop(other, binding, keep_chunk=True)
 
     def _move_plain(self, file: File, old: Binding, target: Directory, new_name: str, other: Found | None) -> None:
         """A plain file stays one: its array gets another name, its content is not looked at."""

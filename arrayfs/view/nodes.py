@@ -16,6 +16,7 @@ from arrayfs.view.draft import Draft
 
 if TYPE_CHECKING:
     from arrayfs.view.arrays import ZarrArray
+    from arrayfs.view.handles import OpenFile
 
 DIRECTORY_MODE = stat.S_IFDIR | 0o755
 FILE_MODE = stat.S_IFREG | 0o644
@@ -36,6 +37,7 @@ class Directory:
         "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mtime_ns", "name",
         "natives", "owner", "parent", "removed", "zarr",
     )  # fmt: skip
+    mode = DIRECTORY_MODE
 
     def __init__(self, ino: int, parent: Directory | None, name: str, mtime_ns: int) -> None:
         self.ino = ino
@@ -101,12 +103,16 @@ class File:
     is what a commit takes. kept: the whole content, held while the file is open and for a file without a name.
     synthetic: a document that is made from the container and that no client wrote. opens, writers: open handles.
     checked: a stored document was compared with what the container says now.
+    fresh: it was made and never judged, so nothing is kept under its names yet. authors: the handles by which the draft
+    was written since it was last judged; None stands for somebody without one.
     """
 
     __slots__ = (
+        "authors",
         "bindings",
         "checked",
         "draft",
+        "fresh",
         "ino",
         "judged",
         "kept",
@@ -129,6 +135,8 @@ class File:
         self.size = 0
         self.synthetic = False
         self.checked = False
+        self.fresh = False
+        self.authors: frozenset[OpenFile | None] = frozenset()
         self.opens = 0
         self.writers = 0
 

@@ -53,7 +53,7 @@ def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> 
             pages.append(file.ino)
         else:
             _let_go(tree, zarr, coord)
-            _renew(tree, zarr, coord)
+            renew(tree, zarr, coord)
     if tree.on_invalidate is not None:
         tree.on_invalidate(pages, names)
 
@@ -83,7 +83,8 @@ def _let_go(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:
         tree.nodes.pop(file.ino, None)
 
 
-def _renew(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:
+def renew(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:
+    """Give a chunk an inode number that it never had."""
     *above, name = zarr.keys.components(coord)
     file = File(tree.numbers.take(), zarr.array.mtime_ns(zarr.stored(coord)))
     binding = Binding(tree.chunk_directory(zarr, tuple(above)), name)

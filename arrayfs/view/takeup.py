@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from enum import Enum
+from signal import SIGKILL
 
 from arrayfs.container import opening
 from arrayfs.container.container import Container
@@ -21,7 +22,6 @@ from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Part, Store
-from arrayfs.view.documents import NAMES
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.journaled import ClockedTree
 from arrayfs.view.numbers import ROOT
@@ -149,8 +149,12 @@ class Replay:
                 raise ReplayError(
                     f"operation {count} ({operation.op.name} {operation.path!r}) does not fit: {error}"
                 ) from error
+        # To who had not closed a handle since writing, the end of the daemon is what the writer's own would have been.
         for handle in self.handles.values():
-            self._end(handle)
+            if handle.written:
+                handle.file.killed(SIGKILL)
+        for handle in self.handles.values():
+            handle.file.release()
         self.tree.end()
         return count
 
@@ -196,19 +200,13 @@ class Replay:
             case Op.FLUSH:
                 handle.written = False
                 handle.file.flush()
+            case Op.KILLED:
+                handle.file.killed(operation.number)
             case Op.RELEASE:
                 del self.handles[operation.handle]
                 handle.file.release()
             case _:
                 raise ReplayError(f"{operation.op.name} with a handle")
-
-    def _end(self, handle: _Handle) -> None:
-        """The writer ended before this handle: a chunk or document that was never flushed as it is does not count."""
-        file = handle.file.file
-        chunk = any(self.tree.files.chunk_place(binding) or binding.name in NAMES for binding in file.bindings)
-        if handle.written and chunk and file.draft is not None and not file.judged:
-            file.draft = None
-        handle.file.release()
 
     def _find(self, path: str) -> int:
         ino = ROOT

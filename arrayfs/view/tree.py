@@ -26,7 +26,7 @@ from arrayfs.view.files import Files
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
-from arrayfs.view.nodes import DIRECTORY_MODE, Binding, Components, Directory, File
+from arrayfs.view.nodes import Binding, Components, Directory, File
 from arrayfs.view.numbers import ROOT, InodeNumbers
 from arrayfs.view.populate import populate
 
@@ -111,6 +111,7 @@ class Tree:
         if self.control.owns(file):
             return  # programs empty a file before they write to it; there is nothing in this one
         file.mtime_ns = self.now()
+        file.authors |= {None}
         self.files.truncate(file, size)
         if not file.writers:
             self.files.judge(file, final=True)
@@ -171,13 +172,14 @@ class Tree:
             file = self.file(node)
             if write or truncate:
                 self.control.check_open_for_writing(file)
-            if truncate and not self.control.owns(file):
+            emptied = truncate and not self.control.owns(file)
+            if emptied:
                 file.mtime_ns = self.now()
                 self.files.truncate(file, 0)
-            return self._handle(file, write=write or truncate)
+            return self._handle(file, write=write or truncate, emptied=emptied)
 
-    def _handle(self, file: File, *, write: bool) -> OpenFile:
-        return OpenFile(self, file, write=write)
+    def _handle(self, file: File, *, write: bool, emptied: bool) -> OpenFile:
+        return OpenFile(self, file, write=write, emptied=emptied)
 
     def opendir(self, ino: int) -> OpenDirectory:
         """Begin a listing."""
@@ -365,7 +367,7 @@ class Tree:
         if isinstance(node, tuple):
             return node[0].attr(node[1])
         if isinstance(node, Directory):
-            return Attr(node.ino, DIRECTORY_MODE, 0, 0, node.mtime_ns, 2)
+            return Attr(node.ino, node.mode, 0, 0, node.mtime_ns, 2)
         if not node.checked:
             self.files.check_document(node)
         binding = node.bindings[0] if node.bindings else None

@@ -325,7 +325,7 @@ def test_modes_hold_for_the_owner_of_a_private_mount(tmp_path: Path) -> None:
     Container.create(container)
     tree = open_tree(container, mode="a")
     operations = TreeOperations(tree, make_runtime("inline"))
-    root, user = SimpleNamespace(uid=0), SimpleNamespace(uid=1000)
+    root, user = SimpleNamespace(uid=0, pid=0), SimpleNamespace(uid=1000, pid=0)
 
     def answer(handler: Coroutine[Any, Any, Any]) -> Any:
         with pytest.raises((StopIteration, pyfuse3.FUSEError)) as caught:

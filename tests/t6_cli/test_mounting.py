@@ -81,6 +81,16 @@ def test_a_commit_that_fails_says_why_and_loses_nothing(place: Place) -> None:
     assert content(place, "note") == "kept"
 
 
+def test_status_tells_of_writers_that_were_killed(place: Place) -> None:
+    place.mount()
+    killed = 'printf "{" > "$0"; exec >> "$0"; printf "}"; kill -KILL $$'
+    subprocess.run(["sh", "-c", killed, str(place / "zarr.json")], check=False)
+    told = [line for line in place.run("status", place.mountpoint).stdout.splitlines() if line.startswith("lost+found")]
+    assert [line.partition(" (")[0] for line in told] == ["lost+found: zarr.json: its writer was killed by SIGKILL"]
+    place.umount()
+    assert content(place, "zarr.json") == "{"
+
+
 def test_status_is_right_after_the_control_directory_was_listed(place: Place) -> None:
     place.mount()
     listed = subprocess.run(["ls", "-la", str(place / ".arrayfs")], capture_output=True, text=True, check=True)
