@@ -10,15 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
-from arrayfs.fuse.answer import request, waiting_request
+from arrayfs.fuse.answer import DONE, Done, request, waiting_request
 from arrayfs.fuse.errnos import explain
 from arrayfs.fuse.runtime import Runtime
 from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree
@@ -40,9 +40,8 @@ class TreeOperations(pyfuse3.Operations):
     """The handlers of one mount.
 
     - `_files` and `_directories` hold open handles by number; numbers are never used again.
-    - `_open_count` says how many handles an inode has; an inode without any is not in it.
     - All fields belong to the thread that runs the session; parked work gets the objects that it needs.
-    - `_entry` is the answer under construction: pyfuse3 copies it before the next handler begins.
+    - `_entry` and `_info` are answers under construction: pyfuse3 copies them before the next handler begins.
     """
 
     supports_dot_lookup = False
@@ -71,14 +70,14 @@ class TreeOperations(pyfuse3.Operations):
         self._files: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._control_listings: set[int] = set()  # handles of the control directory
-        self._open_count: dict[int, int] = {}
+        self._writing: set[int] = set()  # handles that are open for writing: only these have anything to flush
         self._unflushed: dict[int, int] = {}  # handle -> bytes written since its last FLUSH
         self._ahead_at_read: set[int] = set()  # handles whose first READ starts the decoding of what follows
         self._last_handle = 0
         self._pages = PageStore()
         self._ahead = DecodeAhead()
         self._control_inode, self._commit_inode = _control_inodes(tree)
-        self._entry = _blank_entry(self._uid, self._gid)
+        self._entry, self._info = _blank_entry(self._uid, self._gid), FileInfo()
         self._entry_mtime_ns = self._entry_ctime_ns = 0
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
         self._never_known.entry_timeout = self._never_known.attr_timeout = 0
@@ -207,11 +206,10 @@ class TreeOperations(pyfuse3.Operations):
         write = access != os.O_RDONLY or truncate
         self._may(inode, (MAY_WRITE if write else 0) | (MAY_READ if access != os.O_WRONLY else 0), ctx)
         file = self._tree.open(inode, write=write, truncate=truncate)
-        handle = self._new_handle(inode, file)
-        cacheable = file.cacheable
-        if cacheable and not write and self._pages.wants(inode) and self._open_count[inode] == 1:
-            self._warm_up(handle, inode, file)
-        return FileInfo(fh=handle, keep_cache=cacheable)
+        info = self._new_handle(file, write=write)
+        if info.keep_cache and not write and self._pages.wants(inode) and file.alone:
+            self._warm_up(info.fh, inode, file)
+        return info
 
     @request
     def create(
@@ -222,8 +220,7 @@ class TreeOperations(pyfuse3.Operations):
         truncate = bool(flags & os.O_TRUNC)
         write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
         file = self._tree.open(made.ino, write=write, truncate=truncate)
-        handle = self._new_handle(made.ino, file)
-        return FileInfo(fh=handle, keep_cache=file.cacheable), self._answer(made)
+        return self._new_handle(file, write=write), self._answer(made)
 
     @request
     def read(  # type: ignore[override]  # any buffer will do
@@ -244,8 +241,11 @@ class TreeOperations(pyfuse3.Operations):
             return await self._park(partial(file.write, offset, data))
         return file.write(offset, data)
 
+    def flush(self, fh: int) -> Coroutine[Any, Any, None] | Done:  # type: ignore[override]  # any awaitable will do
+        return self._flush_written(fh) if fh in self._writing else DONE
+
     @waiting_request
-    async def flush(self, fh: int) -> None:
+    async def _flush_written(self, fh: int) -> None:
         file = self._files[fh]
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
             await self._park(file.flush)
@@ -256,11 +256,7 @@ class TreeOperations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         file = self._files.pop(fh)
         self._ahead_at_read.discard(fh)
-        left = self._open_count[file.ino] - 1
-        if left:
-            self._open_count[file.ino] = left
-        else:
-            del self._open_count[file.ino]
+        self._writing.discard(fh)
         # Not only FLUSH publishes: pages of a mapping arrive after the last FLUSH.
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
             await self._park(file.release)
@@ -303,15 +299,18 @@ class TreeOperations(pyfuse3.Operations):
 
     # Parts of the above
 
-    def _new_handle(self, inode: int, file: OpenFile) -> int:
+    def _new_handle(self, file: OpenFile, *, write: bool) -> FileInfo:
         self._last_handle = handle = self._last_handle + 1
         self._files[handle] = file
-        self._open_count[inode] = self._open_count.get(inode, 0) + 1
-        return handle
+        if write:
+            self._writing.add(handle)
+        info = self._info
+        info.fh, info.keep_cache = handle, file.cacheable
+        return info
 
     def _warm_up(self, handle: int, inode: int, file: OpenFile) -> None:
         """Before the reply to an `open` for reading, no other handle being there: see ahead.py."""
-        size = file.attr().size
+        size = file.size
         follows = size >= READ_SIZE and self._ahead.ascending(inode)
         if follows and size > STORE_LIMIT:
             self._ahead_at_read.add(handle)  # only a READ tells that the kernel does not have the pages

@@ -27,7 +27,13 @@ class OpenFile(Protocol):
     def cacheable(self) -> bool:
         """The kernel may keep the pages that it has of this inode."""
 
-    def attr(self) -> Attr: ...
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other handle of the inode is open."""
 
     def read(self, offset: int, size: int) -> bytes | memoryview: ...
 

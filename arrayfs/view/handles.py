@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from arrayfs.errors import RefusedError
-from arrayfs.view.attr import Attr
 from arrayfs.view.nodes import File
 
 if TYPE_CHECKING:
@@ -35,10 +34,16 @@ class OpenFile:
         """Whether what the kernel has of this inode stays right until it is written through the mount."""
         return not self._file.synthetic and not self._tree.control.owns(self._file)
 
-    def attr(self) -> Attr:
-        """What fstat says."""
+    @property
+    def alone(self) -> bool:
+        """Whether this is the only open handle of its inode."""
+        return self._file.opens == 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
         with self._tree.container.lock:
-            return self._tree.attr(self._file)
+            return self._tree.attr(self._file).size
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """Bytes from `offset`, fewer at the end of the file."""
