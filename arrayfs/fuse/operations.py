@@ -252,10 +252,17 @@ class TreeOperations(pyfuse3.Operations):
         else:
             file.flush()
 
-    @waiting_request
-    async def release(self, fh: int) -> None:
-        file = self._files.pop(fh)
+    def release(self, fh: int) -> Coroutine[Any, Any, None]:
+        return self._release_written(fh) if fh in self._writing else self._release_read(fh)
+
+    @request
+    def _release_read(self, fh: int) -> None:
         self._ahead_at_read.discard(fh)
+        self._files.pop(fh).release()
+
+    @waiting_request
+    async def _release_written(self, fh: int) -> None:
+        file = self._files.pop(fh)
         self._writing.discard(fh)
         # Not only FLUSH publishes: pages of a mapping arrive after the last FLUSH.
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
@@ -319,7 +326,7 @@ class TreeOperations(pyfuse3.Operations):
 
     def _may(self, inode: int, wanted: int, ctx: RequestContext) -> None:
         """Refuse what the mode of `inode` refuses to its owner: nobody else but root comes into a private mount."""
-        if self._check_modes and ctx.uid and wanted & ~(self._tree.getattr(inode).mode >> 6):
+        if self._check_modes and ctx.uid and wanted & ~(self._tree.mode(inode) >> 6):
             raise FUSEError(errno.EACCES)
 
     def _answer(self, attr: Attr) -> EntryAttributes:

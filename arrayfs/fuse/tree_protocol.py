@@ -73,6 +73,8 @@ class Tree(Protocol):
 
     def getattr(self, ino: int) -> Attr: ...
 
+    def mode(self, ino: int) -> int: ...
+
     def setattr(
         self,
         ino: int,

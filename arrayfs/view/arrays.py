@@ -162,9 +162,8 @@ class ZarrArray:
         place = self.stored(coord)
         return self._file(self.array.find(place), place, self.array.grid, self.chunks)
 
-    def read_committed(self, index: ChunkIndex, chunks: ChunkFormat, coord: Coord) -> bytes | memoryview:
-        """As `read`, of the chunk that `index` and `chunks` (which never change) showed here once."""
-        place = self.stored(coord)
+    def read_committed(self, index: ChunkIndex, chunks: ChunkFormat, place: Coord) -> bytes | memoryview:
+        """As `read`, of the chunk that `index` and `chunks` (which never change) once showed at a stored coordinate."""
         return self._file(index.find(place), place, index.grid, chunks)
 
     def _file(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat) -> bytes | memoryview:
@@ -191,7 +190,9 @@ class ZarrArray:
         """What stat says of a chunk that is no object. The chunk must exist."""
         array, place = self.array, self.stored(coord)
         stored, taken, mtime_ns = array.describe(place)
-        size = self.chunks.file_size(stored, array.grid.extent(place))
+        size = self.chunks.size
+        if size is None:
+            size = self.chunks.file_size(stored, array.grid.extent(place))
         return Attr(self.number(coord), FILE_MODE, size, -(-taken // STAT_BLOCK), mtime_ns)
 
     def has_chunks(self, prefix: Prefix) -> bool:

@@ -109,7 +109,8 @@ class Nodes:
 
     def find(self, directory: Directory, name: str) -> Found | None:
         """The entry of this name."""
-        self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
+        if not directory.loaded:
+            self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
         child = directory.children.get(name)
         if child is not None:
             if directory is self.control.directory:
@@ -118,7 +119,10 @@ class Nodes:
         place = self.chunk_place(directory, name)
         if place is not None:
             zarr, coord = place
-            return zarr.files.get(coord) or place if zarr.has(coord) or coord in zarr.files else None
+            file = zarr.files.get(coord)
+            if file is not None:
+                return file
+            return place if zarr.has(coord) else None
         below = self._chunk_directory_below(directory, name)
         if below is not None:
             return below

@@ -26,7 +26,7 @@ class ChunkReader:
     opens: how many there are. It is in `zarr.readers` until they are closed or the chunk becomes a file.
     """
 
-    __slots__ = ("_chunks", "_coord", "_file", "_index", "_tree", "_whole", "ino", "opens", "zarr")
+    __slots__ = ("_chunks", "_coord", "_file", "_index", "_place", "_tree", "_whole", "ino", "opens", "zarr")
 
     # nothing changes the chunk but writing to it, or a commit of another mount, which gives it another number
     cacheable = True
@@ -37,6 +37,7 @@ class ChunkReader:
         self.opens = 1
         self._tree = tree
         self._coord = coord
+        self._place = zarr.stored(coord)
         self._index = zarr.array.index
         self._chunks = zarr.chunks
         self._file: OpenFile | None = None
@@ -60,14 +61,17 @@ class ChunkReader:
         """Bytes of the file."""
         if self._file is not None:
             return self._file.size
-        coord = self.zarr.stored(self._coord)
-        place = self._index.place(coord)
-        return self._chunks.file_size(0 if place is None else self._index.size(place), self._index.grid.extent(coord))
+        size = self._chunks.size
+        if size is None:
+            place = self._index.place(self._place)
+            stored = 0 if place is None else self._index.size(place)
+            size = self._chunks.file_size(stored, self._index.grid.extent(self._place))
+        return size
 
     @property
     def mtime_ns(self) -> int:
         """When the chunk was written."""
-        place = self._index.place(self.zarr.stored(self._coord))
+        place = self._index.place(self._place)
         return 0 if place is None else self._index.mtime_ns(place)
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
@@ -78,7 +82,7 @@ class ChunkReader:
     def whole(self) -> memoryview:
         """The whole chunk file as it was when it was opened. Raises FormatError, naming file, array and chunk."""
         if self._whole is None:
-            self._whole = memoryview(self.zarr.read_committed(self._index, self._chunks, self._coord))
+            self._whole = memoryview(self.zarr.read_committed(self._index, self._chunks, self._place))
         return self._whole
 
     def write(self, offset: int, data: bytes) -> int:

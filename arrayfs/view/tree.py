@@ -26,7 +26,7 @@ from arrayfs.view.finding import Nodes
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
-from arrayfs.view.nodes import DIRECTORY_MODE, Binding, Components, Directory, File
+from arrayfs.view.nodes import DIRECTORY_MODE, FILE_MODE, Binding, Components, Directory, File
 from arrayfs.view.populate import populate
 from arrayfs.view.readers import ChunkReader
 
@@ -70,6 +70,12 @@ class Tree(Nodes):
         """Attributes of an inode. Raises StaleError if it is gone."""
         with self.container.lock:
             return self.attr(self.node(ino))
+
+    def mode(self, ino: int) -> int:
+        """Type and permissions of an inode: asked at every open by a user who is not root."""
+        with self.container.lock:
+            node = self.node(ino)
+            return FILE_MODE if isinstance(node, tuple) else self.attr(node).mode
 
     def setattr(
         self,
