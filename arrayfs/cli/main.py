@@ -12,6 +12,7 @@ from arrayfs.cli.commit import commit
 from arrayfs.cli.create import create
 from arrayfs.cli.dump import dump
 from arrayfs.cli.info import info
+from arrayfs.cli.journal import journal
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
 from arrayfs.cli.status import status
@@ -79,7 +80,7 @@ def commands() -> None:
     """
 
 
-for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status):
+for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status, journal):
     commands.add_command(command)
 
 

@@ -16,7 +16,7 @@ from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
 from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
 from arrayfs.store import open_store
-from arrayfs.view.autocommit import open_committing_tree
+from arrayfs.view.autocommit import open_writable_tree
 from arrayfs.view.tree import Tree, open_tree
 
 EXAMPLE = """\b
@@ -116,10 +116,9 @@ def mount(
     settings = ContainerOptions(pool, cache_size)
 
     def opened() -> Tree:
-        mode = "r" if chosen.read_only else "a"
-        if commit_every is None or mode == "r":
-            return open_tree(url, mode=mode, look=int(zarr_format), options=settings)
-        return open_committing_tree(url, commit_every, look=int(zarr_format), options=settings)
+        if chosen.read_only:
+            return open_tree(url, look=int(zarr_format), options=settings)
+        return open_writable_tree(url, look=int(zarr_format), options=settings, commit_every=commit_every)
 
     check_mountpoint(mountpoint, url)
     if create:

@@ -81,6 +81,7 @@ class Control:
                 "unsettled_files": len(self._tree.files.unsettled),
             },
             "cache": {"bytes": cache.size, "limit": cache.limit, "hits": cache.hits, "misses": cache.misses},
+            "journal": self._tree.journal_status(),
             "warnings": self._tree.warnings[-100:],
             "last_commit": self.last_commit,
         }

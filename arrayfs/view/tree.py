@@ -22,7 +22,7 @@ from arrayfs.view.attr import Attr
 from arrayfs.view.control import Control
 from arrayfs.view.documents import FILE_ARRAY, Documents
 from arrayfs.view.files import Files
-from arrayfs.view.finding import Nodes
+from arrayfs.view.finding import Found, Nodes
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
@@ -163,21 +163,30 @@ class Tree(Nodes):
 
     def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader:
         """Open a file."""
+        if write or truncate:
+            return self.open_for_writing(ino, truncate=truncate)
         with self.container.lock:
             node = self.node(ino)
-            if isinstance(node, tuple) and not write and not truncate:
-                reader = self._reader(ino, *node)
-                if reader is not None:
-                    return reader
-            if isinstance(node, Directory):
-                raise IsDirectoryError(f"inode {ino} is a directory")
-            file = self.file(node)
-            if write or truncate:
-                self.control.check_open_for_writing(file)
+            reader = self._reader(ino, *node) if isinstance(node, tuple) else None
+            return self._handle(self._openable(node), write=False) if reader is None else reader
+
+    def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
+        """Open a file for reading and writing."""
+        with self.container.lock:
+            file = self._openable(self.node(ino))
+            self.control.check_open_for_writing(file)
             if truncate and not self.control.owns(file):
                 file.mtime_ns = self.now()
                 self.files.truncate(file, 0)
-            return OpenFile(self, file, write=write or truncate)
+            return self._handle(file, write=True)
+
+    def _openable(self, node: Found) -> File:
+        if isinstance(node, Directory):
+            raise IsDirectoryError(f"inode {node.ino} is a directory")
+        return self.file(node)
+
+    def _handle(self, file: File, *, write: bool) -> OpenFile:
+        return OpenFile(self, file, write=write)
 
     def _reader(self, ino: int, zarr: ZarrArray, coord: Coord) -> ChunkReader | None:
         """A handle that reads an untouched chunk; None if that is not committed, or known by another number too."""
@@ -227,6 +236,10 @@ class Tree(Nodes):
             return None if self.read_only else self.commit()
         finally:
             self.container.close()
+
+    def journal_status(self) -> dict[str, object] | None:
+        """What the status says of the journal; a tree without one: None."""
+        return None
 
     # --- parts of the calls -------------------------------------------------------------------------------------------
 

@@ -50,10 +50,11 @@ def test_commit_with_a_message_while_mounted(place: Place) -> None:
     assert (done.returncode, done.stdout.partition(",")[0]) == (0, "committed version 1: v.1.af")
     assert place.run("commit", place.mountpoint).stdout == "nothing had changed since the last commit\n"
     (place / "note").write_text("second")
-    synced = json.loads(place.run("sync", "--json", place / "").stdout)
-    assert (synced["version"], synced["sidecar"], synced["message"]) == (2, "v.2.af", "")
+    assert json.loads(place.run("sync", "--json", place / "").stdout)["durable"] is True
+    committed = json.loads(place.run("commit", "--json", place.mountpoint).stdout)
+    assert (committed["version"], committed["sidecar"], committed["message"]) == (2, "v.2.af", "")
     status = json.loads(place.run("status", "--json", place.mountpoint).stdout)
-    assert status["last_commit"] == synced
+    assert status["last_commit"] == committed
     assert status["version"] == 2
     assert "last commit" in place.run("status", place.mountpoint).stdout
     place.umount()
