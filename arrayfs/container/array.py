@@ -54,6 +54,10 @@ class Change(NamedTuple):
     mtime_ns: int
 
 
+# A chunk's stored bytes, where they lie, or None: there is no such chunk.
+Found = bytes | memoryview | PackedRef | ChunkRef | None
+
+
 class Array:
     """One array: spec, attributes, and its chunks as index (committed) plus changes (not yet).
 
@@ -121,7 +125,7 @@ class Array:
 
     # --- chunks -----------------------------------------------------------------------------------------------------
 
-    def find(self, coord: Coord) -> bytes | memoryview | PackedRef | ChunkRef | None:
+    def find(self, coord: Coord) -> Found:
         """The chunk's stored bytes or where they lie; None if there is no such chunk."""
         change = self.changes.get(coord)
         if change is not None:
@@ -172,12 +176,15 @@ class Array:
 
         Raises FormatError, naming file, array and chunk, if they cannot be had or do not fit the chunk's extent.
         """
-        found = self.find(coord)
-        if not isinstance(found, PackedRef | ChunkRef):
+        return self.fetch(self.find(coord), coord, self.grid, cache)
+
+    def fetch(self, found: Found, coord: Coord, grid: Grid, cache: BlockCache) -> bytes | memoryview | None:
+        """`read` of what was found for a chunk under `grid`, which the array need not have any more."""
+        if not isinstance(found, tuple):
             return found
         try:
             data = read_ref(found, cache)
-            extent = self.grid.extent(coord)
+            extent = grid.extent(coord)
             if len(data) != self._whole_size or extent != self.spec.chunk_shape:
                 check_size(self.spec.dtype, extent, len(data))
         except FormatError as error:

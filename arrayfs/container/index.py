@@ -146,8 +146,7 @@ class ChunkIndex:
         row = self._row_view[place]
         layer, size, times = columns.layer, columns.sizes[row], columns.mtimes
         block_row = layer.block_row(columns.block_ids[row])
-        whole = layer.block_size(block_row) if block_row >= 0 else 0
-        taken = layer.stored_size(block_row) * size // whole if whole else 0
+        taken = layer.share(block_row, size) if block_row >= 0 else 0
         return size, taken, layer.time_ns if times is None else times[row]
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:

@@ -108,6 +108,11 @@ class Layer:
         """Bytes of a block in the file, as its table says."""
         return self._stored_sizes[row]
 
+    def share(self, row: int, size: int) -> int:
+        """The part of a block's bytes in the file that `size` bytes of its content take."""
+        whole = self._sizes[row]
+        return self._stored_sizes[row] * size // whole if whole else 0
+
     def read_block(self, row: int, cache: BlockCache) -> memoryview:
         """A block unpacked, from the cache or the file.
 

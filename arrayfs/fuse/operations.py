@@ -10,15 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
-from arrayfs.fuse.answer import request, waiting_request
+from arrayfs.fuse.answer import DONE, Done, request, waiting_request
 from arrayfs.fuse.errnos import explain
 from arrayfs.fuse.openers import Openers
 from arrayfs.fuse.runtime import Runtime
@@ -41,9 +41,8 @@ class TreeOperations(pyfuse3.Operations):
     """The handlers of one mount.
 
     - `_files` and `_directories` hold open handles by number; numbers are never used again.
-    - `_open_count` says how many handles an inode has; an inode without any is not in it.
     - All fields belong to the thread that runs the session; parked work gets the objects that it needs.
-    - `_entry` is the answer under construction: pyfuse3 copies it before the next handler begins.
+    - `_entry` and `_info` are answers under construction: pyfuse3 copies them before the next handler begins.
     """
 
     supports_dot_lookup = False
@@ -72,7 +71,7 @@ class TreeOperations(pyfuse3.Operations):
         self._files: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._control_listings: set[int] = set()  # handles of the control directory
-        self._open_count: dict[int, int] = {}
+        self._writing: set[int] = set()  # handles that are open for writing: only these have anything to flush
         self._unflushed: dict[int, int] = {}  # handle -> bytes written since its last FLUSH
         self._openers = Openers()
         self._ahead_at_read: set[int] = set()  # handles whose first READ starts the decoding of what follows
@@ -80,7 +79,7 @@ class TreeOperations(pyfuse3.Operations):
         self._pages = PageStore()
         self._ahead = DecodeAhead()
         self._control_inode, self._commit_inode = _control_inodes(tree)
-        self._entry = _blank_entry(self._uid, self._gid)
+        self._entry, self._info = _blank_entry(self._uid, self._gid), FileInfo()
         self._entry_mtime_ns = self._entry_ctime_ns = 0
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
         self._never_known.entry_timeout = self._never_known.attr_timeout = 0
@@ -209,16 +208,13 @@ class TreeOperations(pyfuse3.Operations):
         write = access != os.O_RDONLY or truncate
         self._may(inode, (MAY_WRITE if write else 0) | (MAY_READ if access != os.O_WRONLY else 0), ctx)
         file = self._tree.open(inode, write=write, truncate=truncate)
-        handle = self._new_handle(inode, file)
-        if write:
-            self._openers.opened(handle, ctx.pid)
-        cacheable = file.cacheable
-        if cacheable and not write and self._pages.wants(inode) and self._open_count[inode] == 1:
+        info = self._new_handle(file, ctx, write=write)
+        if info.keep_cache and not write and self._pages.wants(inode) and file.alone:
             try:
-                self._warm_up(handle, inode, file)
+                self._warm_up(info.fh, inode, file)
             except BaseException as error:  # noqa: BLE001  the handle is there, and the READ meets the error again
                 explain("open", error)
-        return FileInfo(fh=handle, keep_cache=cacheable)
+        return info
 
     @request
     def create(
@@ -229,10 +225,7 @@ class TreeOperations(pyfuse3.Operations):
         truncate = bool(flags & os.O_TRUNC)
         write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
         file = self._tree.open(made.ino, write=write, truncate=truncate)
-        handle = self._new_handle(made.ino, file)
-        if write:
-            self._openers.opened(handle, ctx.pid)
-        return FileInfo(fh=handle, keep_cache=file.cacheable), self._answer(made)
+        return self._new_handle(file, ctx, write=write), self._answer(made)
 
     @request
     def read(  # type: ignore[override]  # any buffer will do
@@ -256,8 +249,11 @@ class TreeOperations(pyfuse3.Operations):
             self._is_dying(fh, file)
         return written
 
+    def flush(self, fh: int) -> Coroutine[Any, Any, None] | Done:  # type: ignore[override]  # any awaitable will do
+        return self._flush_written(fh) if fh in self._writing else DONE
+
     @waiting_request
-    async def flush(self, fh: int) -> None:
+    async def _flush_written(self, fh: int) -> None:
         file = self._files[fh]
         if fh in self._openers:
             self._openers.flushed.add(fh)
@@ -268,15 +264,18 @@ class TreeOperations(pyfuse3.Operations):
         else:
             file.flush()
 
-    @waiting_request
-    async def release(self, fh: int) -> None:
-        file = self._files.pop(fh)
+    def release(self, fh: int) -> Coroutine[Any, Any, None]:
+        return self._release_written(fh) if fh in self._writing else self._release_read(fh)
+
+    @request
+    def _release_read(self, fh: int) -> None:
         self._ahead_at_read.discard(fh)
-        left = self._open_count[file.ino] - 1
-        if left:
-            self._open_count[file.ino] = left
-        else:
-            del self._open_count[file.ino]
+        self._files.pop(fh).release()
+
+    @waiting_request
+    async def _release_written(self, fh: int) -> None:
+        file = self._files.pop(fh)
+        self._writing.discard(fh)
         # Not only FLUSH publishes: pages of a mapping arrive after the last FLUSH.
         if self._unflushed and fh in self._unflushed and file.at_risk and (signal := self._openers.died_of(fh)):
             file.killed(signal)
@@ -322,11 +321,15 @@ class TreeOperations(pyfuse3.Operations):
 
     # Parts of the above
 
-    def _new_handle(self, inode: int, file: OpenFile) -> int:
+    def _new_handle(self, file: OpenFile, ctx: RequestContext, *, write: bool) -> FileInfo:
         self._last_handle = handle = self._last_handle + 1
         self._files[handle] = file
-        self._open_count[inode] = self._open_count.get(inode, 0) + 1
-        return handle
+        if write:
+            self._writing.add(handle)
+            self._openers.opened(handle, ctx.pid)
+        info = self._info
+        info.fh, info.keep_cache = handle, file.cacheable
+        return info
 
     def _is_dying(self, handle: int, file: OpenFile) -> bool:
         """At a FLUSH or a late WRITE: whether the writer is being killed; if so, the file knows it now."""
@@ -337,7 +340,7 @@ class TreeOperations(pyfuse3.Operations):
 
     def _warm_up(self, handle: int, inode: int, file: OpenFile) -> None:
         """Before the reply to an `open` for reading, no other handle being there: see ahead.py."""
-        size = file.attr().size
+        size = file.size
         follows = size >= READ_SIZE and self._ahead.ascending(inode)
         if follows and size > STORE_LIMIT:
             self._ahead_at_read.add(handle)  # only a READ tells that the kernel does not have the pages
@@ -346,7 +349,7 @@ class TreeOperations(pyfuse3.Operations):
 
     def _may(self, inode: int, wanted: int, ctx: RequestContext) -> None:
         """Refuse what the mode of `inode` refuses to its owner: nobody else but root comes into a private mount."""
-        if self._check_modes and ctx.uid and wanted & ~(self._tree.getattr(inode).mode >> 6):
+        if self._check_modes and ctx.uid and wanted & ~(self._tree.mode(inode) >> 6):
             raise FUSEError(errno.EACCES)
 
     def _answer(self, attr: Attr) -> EntryAttributes:

@@ -19,14 +19,17 @@ import logging
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from time import monotonic_ns
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, TypeVar
 
 import pyfuse3
 import trio
+
+from arrayfs.fuse.answer import DONE, Done
 
 log = logging.getLogger("arrayfs.fuse")
 
@@ -36,9 +39,18 @@ Loop = Coroutine[Any, Any, None]
 # Versions of pyfuse3 whose main loop uses of trio just what `_stand_in` has.
 TRIED = ("3.5.",)
 
-# How often the device is asked before the thread sleeps in poll. A round is about 1 µs; a client's next request comes
-# within 60 µs or much later. 20 rounds are too few, and without the yield a mount on one core loses 10 to 16 %.
-SPIN_ROUNDS = 100
+# Waking up costs 20 µs and more, so a wait that is likely to be short is spent asking the device, for at most this
+# long (ns). A client that goes through files asks again within 60 µs; whoever does not, asks much later.
+SPIN_NS = 100_000
+# How many short waits make up for a long one: spinning in vain costs SPIN_NS, being woken about a twentieth of it.
+PRICE = 20
+# A burst of requests after a time of rest is spun for after so many short waits, 3 ms at most.
+REST = 100
+# A spin that ends so much too late (ns) gave its core to somebody else: on a busy machine, or one whose host is, being
+# woken is sooner than getting the core back, and the time is better left to others.
+LATE_NS = 200_000
+# Waits without spinning after that: at 10,000 requests a second a time slice of 3 ms is lost every 0.1 s.
+PAUSE = 1000
 
 # Requests that can be parked at once. Each costs a thread and a receive buffer of 1 MiB; more of them wait in the
 # kernel.
@@ -110,6 +122,7 @@ class InlineRuntime:
         self._wake = -1
         self._device = -1
         self._poll = select.poll()
+        self._luck = 0  # short waits so far, less PRICE for each long one; above 0, spinning is likely to pay
         self._threads = ThreadPoolExecutor(MAX_PARKED, "arrayfs-parked")
 
     def run(self) -> None:
@@ -157,9 +170,9 @@ class InlineRuntime:
         self._closing = True
         os.eventfd_write(self._wake, 1)
 
-    def _wait_readable(self, device: int) -> _Now | Loop:
+    def _wait_readable(self, device: int) -> Done | Loop:
         if self._request_is_there(device):
-            return _NOW
+            return DONE
         return self._let_others_go_on(device)
 
     async def _let_others_go_on(self, device: int) -> None:
@@ -176,19 +189,36 @@ class InlineRuntime:
         if device != self._device:
             self._device = device
             self._poll.register(device, select.POLLIN)
-        poll, rest = self._poll.poll, os.sched_yield
-        for _ in range(SPIN_ROUNDS):
-            if events := poll(0):
-                break
-            rest()
-        else:
-            events = poll()
+        events = self._wait()
         if len(events) == 1 and events[0][0] == device:
             return True
         os.eventfd_read(self._wake)
         if self._closing:
             raise trio.ClosedResourceError
         return False
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """What is there to do, by descriptor; waits for it."""
+        start = monotonic_ns()
+        events = self._spin(start) if self._luck > 0 else None
+        if not events:
+            events = self._poll.poll()
+        if monotonic_ns() - start < SPIN_NS:
+            self._luck = min(self._luck + 1, PRICE)
+        elif self._luck > -REST:
+            self._luck = max(self._luck - PRICE, -REST)
+        return events
+
+    def _spin(self, start: int) -> list[tuple[int, int]]:
+        """Ask again and again for SPIN_NS. The yield lets a client on the same core go on."""
+        poll, rest, now = self._poll.poll, os.sched_yield, start
+        end = start + SPIN_NS
+        while not (events := poll(0)) and now < end:
+            rest()
+            now = monotonic_ns()
+        if now > end + LATE_NS:
+            self._luck = -PAUSE
+        return events
 
     def _drive(self) -> None:
         """Run session loops until all have ended: those whose parked work is done first, then the reader, then a spare.
@@ -239,15 +269,6 @@ class InlineRuntime:
         os.eventfd_read(self._wake)
 
 
-class _Now:
-    """An awaitable that is done at once. Cheaper than a coroutine, and there are three of them in each request."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Iterator[None]:
-        return iter(())
-
-
 class _Turn:
     """Awaited by the loop that reads, to let the loops whose parked work is done go on first."""
 
@@ -273,11 +294,11 @@ class _Parked:
 class _FreeLock:
     """pyfuse3's read lock, which is always free here (first invariant of InlineRuntime)."""
 
-    def __aenter__(self) -> _Now:
-        return _NOW
+    def __aenter__(self) -> Done:
+        return DONE
 
-    def __aexit__(self, *_exception: object) -> _Now:
-        return _NOW
+    def __aexit__(self, *_exception: object) -> Done:
+        return DONE
 
 
 class _Nursery:
@@ -297,6 +318,5 @@ class _Nursery:
         self._drive()
 
 
-_NOW = _Now()
 _TURN = _Turn()
 _TASK = SimpleNamespace(name="arrayfs")

@@ -27,7 +27,13 @@ class OpenFile(Protocol):
     def cacheable(self) -> bool:
         """The kernel may keep the pages that it has of this inode."""
 
-    def attr(self) -> Attr: ...
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other handle of the inode is open."""
 
     def read(self, offset: int, size: int) -> bytes | memoryview: ...
 
@@ -88,6 +94,8 @@ class Tree(Protocol):
     def lookup(self, parent: int, name: str) -> Attr | None: ...
 
     def getattr(self, ino: int) -> Attr: ...
+
+    def mode(self, ino: int) -> int: ...
 
     def setattr(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from arrayfs.container.grid import Coord
 from arrayfs.errors import FormatError
 from arrayfs.view.arrays import ZarrArray
-from arrayfs.view.nodes import Binding, Components, Directory, File
+from arrayfs.view.nodes import Components, Directory
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -90,7 +90,7 @@ class Adoption:
     def _make_plain(self, zarr: ZarrArray, coord: Coord, directory: Directory, name: str) -> None:
         if name in directory.children and directory.children[name] is not zarr.files.get(coord):
             return  # a file that was renamed over the chunk, and is being written, has the name
-        file = self._file(zarr, coord, directory, name)
+        file = zarr.files.get(coord) or self._tree.chunk_file(zarr, coord, directory, name)
         try:
             self._tree.files.own(file)
         except FormatError as error:
@@ -104,16 +104,6 @@ class Adoption:
         file.judged = False
         if not file.writers:
             self._tree.files.judge(file, final=True)
-
-    def _file(self, zarr: ZarrArray, coord: Coord, directory: Directory, name: str) -> File:
-        file = zarr.files.get(coord)
-        if file is None:
-            file = File(zarr.number(coord), zarr.array.mtime_ns(zarr.stored(coord)))
-            binding = Binding(directory, name)
-            binding.zarr, binding.coord = zarr, coord
-            file.bindings.append(binding)
-            zarr.files[coord] = file
-        return file
 
     def release_chunks(self, zarr: ZarrArray) -> None:
         """All chunk files of an array become plain files; the array is one no more."""

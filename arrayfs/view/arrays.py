@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arrayfs.container.array import Array, source_name
+from arrayfs.container.array import Array, Found, source_name
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
-from arrayfs.container.grid import Coord
+from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkIndex, ChunkRef
 from arrayfs.errors import FormatError
 from arrayfs.view.attr import Attr
@@ -25,10 +26,12 @@ from arrayfs.view.metadata import KeyStyle
 from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
 from arrayfs.view.numbers import InodeNumbers, NumberRange, Prefix
 
+if TYPE_CHECKING:
+    from arrayfs.view.readers import ChunkReader
+
 STAT_BLOCK = 512
 # How many chunks after the one that is opened are unpacked: while one is, the next can wait in line. scripts/bench.
 AHEAD = 2
-NO_ATTR = Attr(0, 0, 0, 0, 0)
 
 
 class ZarrArray:
@@ -37,8 +40,9 @@ class ZarrArray:
     root: its directory. array: where the chunks are kept, native or opaque. look: 2 or 3, which documents describe it.
     rank: the number of axes that Zarr sees. inner: lengths of the inner axes of a FixedSizeList type: one axis each for
     Zarr, always with the one chunk 0.
-    files: chunks that are objects. directories: chunk directories that are objects, by their components; passing: some
-    that were computed lately, valid until one becomes an object or numbers change.
+    files: chunks that are objects. readers: open handles of chunks that are none. directories: chunk directories that
+    are objects, by their components; passing: some that were computed lately, valid until one becomes an object or
+    numbers change.
     gone: its document was removed; the chunks stay until they are removed too, or a document comes back. torn: its
     document does not parse now, and what it said before holds.
     """
@@ -65,11 +69,9 @@ class ZarrArray:
         self.gone = False
         self.torn = False
         self.files: dict[Coord, File] = {}
+        self.readers: dict[Coord, ChunkReader] = {}
         self.directories: dict[Components, Directory] = {}
         self.passing: dict[Components, Directory] = {}
-        # the last chunk that was asked for, and the answer: opening a file asks several times
-        self._asked: tuple[Coord, ChunkIndex, ChunkFormat] | None = None
-        self._answer = NO_ATTR
         self._numbers = numbers
         self._range: NumberRange | None = None
         self._range_grid = array.grid
@@ -84,8 +86,12 @@ class ZarrArray:
     def coord_of(self, components: Sequence[str]) -> Coord | None:
         """The chunk coordinate that a path below the array's directory spells, inside the grid; else None."""
         coord = self.keys.parse(components, self.rank)
-        if coord is None or any(c >= n for c, n in zip(coord, self.counts, strict=True)):
+        if coord is None:
             return None
+        counts = self.counts
+        for axis, c in enumerate(coord):
+            if c >= counts[axis]:
+                return None
         return coord
 
     def prefix_of(self, components: Components) -> Prefix | None:
@@ -148,19 +154,25 @@ class ZarrArray:
 
     def file_size(self, coord: Coord) -> int:
         """Bytes of the chunk file. The chunk must exist."""
-        stored = self.array.stored_size(self.stored(coord))
-        return self.chunks.file_size(stored or 0, self.array.grid.extent(self.stored(coord)))
+        place = self.stored(coord)
+        return self.chunks.file_size(self.array.stored_size(place) or 0, self.array.grid.extent(place))
 
     def read(self, coord: Coord) -> bytes | memoryview:
         """The whole chunk file. Raises FormatError, naming file, array and chunk, if it cannot be had."""
         place = self.stored(coord)
-        stored = self.container.read(self.array, place)
+        return self._file(self.array.find(place), place, self.array.grid, self.chunks)
+
+    def read_committed(self, index: ChunkIndex, chunks: ChunkFormat, place: Coord) -> bytes | memoryview:
+        """As `read`, of the chunk that `index` and `chunks` (which never change) once showed at a stored coordinate."""
+        return self._file(index.find(place), place, index.grid, chunks)
+
+    def _file(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat) -> bytes | memoryview:
+        stored = self.array.fetch(found, place, grid, self.container.cache)
         if stored is None:
             raise FormatError(f"array {self.array.name!r}: chunk {place} is gone")
         try:
-            return self.chunks.to_file(stored, self.array.grid.extent(place))
+            return chunks.to_file(stored, grid.extent(place))
         except FormatError as error:
-            found = self.array.find(place)
             file = f"{source_name(found)}: " if isinstance(found, tuple) else ""
             raise FormatError(f"{file}array {self.array.name!r}: chunk {place}: {error}") from None
 
@@ -176,18 +188,11 @@ class ZarrArray:
 
     def attr(self, coord: Coord) -> Attr:
         """What stat says of a chunk that is no object. The chunk must exist."""
-        if self.stored(coord) in self.array.changes:
-            return self._attr(coord)
-        asked = coord, self.array.index, self.chunks
-        if asked != self._asked:
-            self._answer = self._attr(coord)
-            self._asked = asked
-        return self._answer
-
-    def _attr(self, coord: Coord) -> Attr:
-        place = self.stored(coord)
-        stored, taken, mtime_ns = self.array.describe(place)
-        size = self.chunks.file_size(stored, self.array.grid.extent(place))
+        array, place = self.array, self.stored(coord)
+        stored, taken, mtime_ns = array.describe(place)
+        size = self.chunks.size
+        if size is None:
+            size = self.chunks.file_size(stored, array.grid.extent(place))
         return Attr(self.number(coord), FILE_MODE, size, -(-taken // STAT_BLOCK), mtime_ns)
 
     def has_chunks(self, prefix: Prefix) -> bool:

@@ -30,9 +30,11 @@ MAX_OPAQUE_SIZE = U32_LIMIT - _OPAQUE_HEAD.size
 class ChunkFormat(Protocol):
     """How the chunks of one array are files. extent: elements that the chunk really has, clipped (`Grid.extent`).
 
-    varies: whether a file's size depends on more than its stored size.
+    size: bytes of every chunk file, None where they differ. varies: whether a file's size depends on more than its
+    stored size.
     """
 
+    size: int | None
     varies: bool
 
     def to_file(self, stored: Buffer, extent: Extent) -> Buffer:
@@ -64,7 +66,6 @@ class NativeChunks:
     __slots__ = ("_fill", "_full_count", "_padding", "chunk_shape", "dtype", "size", "varies")
 
     def __init__(self, spec: ArraySpec) -> None:
-        """`size`: bytes of every chunk file, None where they vary."""
         look = zarr_look(spec)
         self.dtype = spec.dtype
         self.chunk_shape = container_chunk_shape(spec)
@@ -182,6 +183,7 @@ class OpaqueChunks:
     """Chunk files kept as they are, each the one Binary element of a chunk."""
 
     __slots__ = ()
+    size: int | None = None
     varies = False
 
     def to_file(self, stored: Buffer, extent: Extent) -> Buffer:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from arrayfs.errors import RefusedError
 from arrayfs.view import dying
-from arrayfs.view.attr import Attr
 from arrayfs.view.nodes import File
 
 if TYPE_CHECKING:
@@ -48,10 +47,16 @@ class OpenFile:
         """Whether what the kernel has of this inode stays right until it is written through the mount."""
         return not self._file.synthetic and not self._tree.control.owns(self._file)
 
-    def attr(self) -> Attr:
-        """What fstat says."""
+    @property
+    def alone(self) -> bool:
+        """Whether this is the only open handle of its inode."""
+        return self._file.opens == 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
         with self._tree.container.lock:
-            return self._tree.attr(self._file)
+            return self._tree.attr(self._file).size
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """Bytes from `offset`, fewer at the end of the file."""
@@ -116,8 +121,9 @@ class OpenFile:
             self.death = signal
 
     def sync(self) -> None:
-        """Judge what was written; what `fsync` promises stands in docs/SEMANTICS.md."""
+        """Judge what was written, and make it durable; what `fsync` promises stands in docs/SEMANTICS.md."""
         self.flush()
+        self._tree.sync()
 
     def release(self) -> None:
         """The handle ends; with the last one that writes, the content is judged for good.

@@ -23,7 +23,6 @@ from arrayfs.store.protocol import Store
 from arrayfs.view.attr import Attr
 from arrayfs.view.documents import NAMES
 from arrayfs.view.handles import OpenFile
-from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.nodes import Directory, File
 from arrayfs.view.tree import Tree
 
@@ -143,14 +142,12 @@ class JournaledTree(ClockedTree):
                 self._linked.add(node)
             return made
 
-    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile:
-        if not write and not truncate:
-            return super().open(ino, write=False, truncate=False)
+    def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
         with self.container.lock:
             path = self._path_of(ino)
             time_ns = self.begin()
             try:
-                file = super().open(ino, write=write, truncate=truncate)
+                file = super().open_for_writing(ino, truncate=truncate)
             finally:
                 self.end()
             if isinstance(file, JournaledFile) and path is not None:
@@ -165,12 +162,7 @@ class JournaledTree(ClockedTree):
         made = self._writers[self._last_handle] = JournaledFile(self, file, self._last_handle, emptied=emptied)
         return made
 
-    def opendir(self, ino: int) -> OpenDirectory:
-        with self.container.lock:
-            return JournaledDirectory(self, self.directory(ino))
-
     def sync(self) -> None:
-        """Have all that was acknowledged before survive a loss of power. Raises OSError."""
         self.journal.sync(self.container.lock)
 
     def commit(self, message: str = "") -> CommitReport | None:
@@ -325,10 +317,6 @@ class JournaledFile(OpenFile):
             )
             self._journaled.end()
 
-    def sync(self) -> None:
-        self.flush()
-        self._journaled.sync()
-
     def release(self) -> None:
         with self._journaled.container.lock:
             try:
@@ -355,14 +343,3 @@ class JournaledFile(OpenFile):
             tree.journal.add(operation)
             self.flushed = self.flushed and op is Op.RELEASE
             return answer
-
-
-class JournaledDirectory(OpenDirectory):
-    """A listing whose fsync is the journal's."""
-
-    def __init__(self, tree: JournaledTree, directory: Directory) -> None:
-        super().__init__(tree, directory)
-        self._journaled = tree
-
-    def sync(self) -> None:
-        self._journaled.sync()

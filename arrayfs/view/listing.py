@@ -58,6 +58,7 @@ class OpenDirectory:
 
     def sync(self) -> None:
         """Fsync of the directory; what it promises stands in docs/SEMANTICS.md."""
+        self._tree.sync()
 
     def release(self) -> None:
         """The listing ends."""

@@ -28,7 +28,7 @@ MAX_DEPTH = 256
 # The attribute that says which element type the variable-length bytes of a List array hold.
 ELEMENT_TYPE_ATTRIBUTE = "arrayfs_element_type"
 
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_is_number = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII).fullmatch
 _LONGEST_INT = 4000  # digits; above 4300 Python refuses to convert
 
 
@@ -52,17 +52,21 @@ class KeyStyle:
 
     def parse(self, components: Sequence[str], rank: int) -> tuple[int, ...] | None:
         """The inverse of `components` for an array of this rank; None for every name that it does not make."""
-        parts = list(components) if self.separator == "/" else _split_one(components, self.separator)
+        parts = components if self.separator == "/" else _split_one(components, self.separator)
         if self.prefix:
             if not parts or parts[0] != self.prefix:
                 return None
             parts = parts[1:]
         elif not rank:
-            return () if parts == ["0"] else None
-        if len(parts) != rank or not all(map(_NUMBER.fullmatch, parts)):
+            return () if tuple(parts) == ("0",) else None
+        if len(parts) != rank:
             return None
-        coord = tuple(map(int, parts))
-        return coord if all(c < U32_LIMIT for c in coord) else None
+        coord = []
+        for part in parts:
+            if not _is_number(part) or (number := int(part)) >= U32_LIMIT:
+                return None
+            coord.append(number)
+        return tuple(coord)
 
 
 def _split_one(components: Sequence[str], separator: str) -> list[str]:

@@ -37,9 +37,9 @@ class NumberRange:
 
     def number(self, prefix: Prefix) -> int:
         """The number of the chunk, or chunk directory, with these leading coordinates."""
-        place = 0
-        for coordinate, count in zip(prefix, self.counts, strict=False):
-            place = place * count + coordinate
+        place, counts = 0, self.counts
+        for axis, coordinate in enumerate(prefix):
+            place = place * counts[axis] + coordinate
         return self.start + self.offsets[len(prefix)] + place
 
     def prefix(self, number: int) -> Prefix:
@@ -47,6 +47,8 @@ class NumberRange:
         place = number - self.start
         level = bisect_right(self.offsets, place) - 1
         place -= self.offsets[level]
+        if level == 1:
+            return (place,)
         out = []
         for count in reversed(self.counts[:level]):
             place, coordinate = divmod(place, count)

@@ -177,7 +177,7 @@ class Replay:
             case Op.LINK:
                 tree.link(self._find(operation.path), *self._place(operation.new_path))
             case Op.OPEN:
-                file = tree.open(self._find(operation.path), write=True, truncate=operation.flag)
+                file = tree.open_for_writing(self._find(operation.path), truncate=operation.flag)
                 self.handles[operation.handle] = _Handle(file, operation.flag)
             case Op.TRUNCATE:
                 tree.setattr(self._find(operation.path), size=number)

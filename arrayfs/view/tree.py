@@ -1,34 +1,34 @@
 """A container as a tree of files, by inode number: the one core under mount, Zarr store and command line.
 
 Every public method takes the container's lock, so any thread may call. Names are shown names (`paths.py`); inode
-numbers are those of `numbers.py`. How names are found is here, what changes them in `namespace.py`, content in
-`files.py`, documents in `documents.py`.
+numbers are those of `numbers.py`. How nodes are found is in `finding.py`, what changes names in `namespace.py`, content
+in `files.py`, documents in `documents.py`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.grid import Coord
-from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, NotDirectoryError, RefusedError, StaleError
+from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError
 from arrayfs.view import plain
 from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
 from arrayfs.view.attr import Attr
 from arrayfs.view.control import Control
-from arrayfs.view.documents import FILE_ARRAY, NAMES, Documents
+from arrayfs.view.documents import FILE_ARRAY, Documents
 from arrayfs.view.files import Files
+from arrayfs.view.finding import Found, Nodes
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
-from arrayfs.view.nodes import Binding, Components, Directory, File
-from arrayfs.view.numbers import ROOT, InodeNumbers
+from arrayfs.view.nodes import FILE_MODE, Binding, Components, Directory, File
 from arrayfs.view.populate import populate
+from arrayfs.view.readers import ChunkReader
 
 # Computed chunk directories that an array keeps at hand.
 PASSING_LIMIT = 256
@@ -36,7 +36,7 @@ PASSING_LIMIT = 256
 Invalidate = Callable[[Iterable[int], Iterable[tuple[int, str]]], None]
 
 
-class Tree:
+class Tree(Nodes):
     """The tree of one open container.
 
     on_invalidate: called with inode numbers whose content, and (directory, name) pairs whose meaning, changed otherwise
@@ -44,20 +44,13 @@ class Tree:
     """
 
     def __init__(self, container: Container, look: int = 3) -> None:
-        self.container = container
+        super().__init__(container)
         self.read_only = container.read_only
-        self.numbers = InodeNumbers()
-        self.nodes: dict[int, Directory | File] = {}
-        self.root = Directory(ROOT, None, "", container.stack.newest.time_ns)
-        self.root.explicit = True
-        self.nodes[ROOT] = self.root
         self.documents = Documents(self, look)
         self.files = Files(self)
-        self.on_invalidate: Invalidate | None = None
         self.warnings: list[str] = list(container.warnings)
         # names of arrays that make group documents appear above them
         self.counted: set[str] = set()
-        self.synthetic: dict[tuple[int, str], File] = {}
         self._last_ns = 0
         self.adoption = Adoption(self)
         self._namespace = Namespace(self)
@@ -77,6 +70,12 @@ class Tree:
         """Attributes of an inode. Raises StaleError if it is gone."""
         with self.container.lock:
             return self.attr(self.node(ino))
+
+    def mode(self, ino: int) -> int:
+        """Type and permissions of an inode: asked at every open by a user who is not root."""
+        with self.container.lock:
+            node = self.node(ino)
+            return FILE_MODE if isinstance(node, tuple) else self.attr(node).mode
 
     def setattr(
         self,
@@ -163,23 +162,43 @@ class Tree:
                 raise RefusedError(1, "a directory has one name")
             return self.attr(self._namespace.link(self.file(node), self.directory(new_parent), new_name))
 
-    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile:
+    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader:
         """Open a file."""
+        if write or truncate:
+            return self.open_for_writing(ino, truncate=truncate)
         with self.container.lock:
             node = self.node(ino)
-            if isinstance(node, Directory):
-                raise IsDirectoryError(f"inode {ino} is a directory")
-            file = self.file(node)
-            if write or truncate:
-                self.control.check_open_for_writing(file)
+            reader = self._reader(ino, *node) if isinstance(node, tuple) else None
+            return self._handle(self._openable(node), write=False, emptied=False) if reader is None else reader
+
+    def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
+        """Open a file for reading and writing."""
+        with self.container.lock:
+            file = self._openable(self.node(ino))
+            self.control.check_open_for_writing(file)
             emptied = truncate and not self.control.owns(file)
             if emptied:
                 file.mtime_ns = self.now()
                 self.files.truncate(file, 0)
-            return self._handle(file, write=write or truncate, emptied=emptied)
+            return self._handle(file, write=True, emptied=emptied)
+
+    def _openable(self, node: Found) -> File:
+        if isinstance(node, Directory):
+            raise IsDirectoryError(f"inode {node.ino} is a directory")
+        return self.file(node)
 
     def _handle(self, file: File, *, write: bool, emptied: bool) -> OpenFile:
         return OpenFile(self, file, write=write, emptied=emptied)
+
+    def _reader(self, ino: int, zarr: ZarrArray, coord: Coord) -> ChunkReader | None:
+        """A handle that reads an untouched chunk; None if that is not committed, or known by another number too."""
+        reader = zarr.readers.get(coord)
+        if reader is None:
+            return None if zarr.stored(coord) in zarr.array.changes else ChunkReader(self, ino, zarr, coord)
+        if reader.ino != ino:
+            return None
+        reader.opens += 1
+        return reader
 
     def opendir(self, ino: int) -> OpenDirectory:
         """Begin a listing."""
@@ -220,147 +239,14 @@ class Tree:
         finally:
             self.container.close()
 
+    def sync(self) -> None:
+        """Have all that was acknowledged survive a loss of power. Without a journal only a commit does that."""
+
     def journal_status(self) -> dict[str, object] | None:
         """What the status says of the journal; a tree without one: None."""
         return None
 
-    # --- nodes --------------------------------------------------------------------------------------------------------
-
-    def node(self, ino: int) -> Directory | File | tuple[ZarrArray, Coord]:
-        """What an inode number stands for: an object, or an untouched chunk. Raises StaleError if it is gone."""
-        node = self.nodes.get(ino)
-        if node is not None:
-            if isinstance(node, File) and not node.bindings and not node.opens:
-                raise StaleError(errno.ESTALE, f"inode {ino} has no name any more")
-            return node
-        numbers = self.numbers.find_range(ino)
-        if numbers is None:
-            raise StaleError(116, f"inode {ino} is gone")
-        prefix = numbers.prefix(ino)
-        if len(prefix) < numbers.zarr.rank:
-            return self.chunk_directory(numbers.zarr, numbers.zarr.components_of(prefix))
-        file = numbers.zarr.files.get(prefix)
-        if file is not None and file.ino == ino:
-            return file
-        if file is not None or not numbers.zarr.has(prefix):
-            raise StaleError(116, f"inode {ino}: chunk {prefix} of {numbers.zarr.array.name!r} is gone")
-        return numbers.zarr, prefix
-
-    def directory(self, ino: int) -> Directory:
-        """The directory with this number. Raises NotDirectoryError, StaleError."""
-        node = self.node(ino)
-        if not isinstance(node, Directory):
-            raise NotDirectoryError(f"inode {ino} is no directory")
-        return node
-
-    def file(self, node: File | tuple[ZarrArray, Coord]) -> File:
-        """The file as an object; an untouched chunk becomes one."""
-        if isinstance(node, File):
-            return node
-        zarr, coord = node
-        file = File(zarr.number(coord), zarr.array.mtime_ns(zarr.stored(coord)))
-        components = zarr.keys.components(coord)
-        directory = self.chunk_directory(zarr, components[:-1])
-        binding = Binding(directory, components[-1])
-        binding.zarr, binding.coord = zarr, coord
-        file.bindings.append(binding)
-        zarr.files[coord] = file
-        return file
-
-    def find(self, directory: Directory, name: str) -> Directory | File | tuple[ZarrArray, Coord] | None:
-        """The entry of this name."""
-        self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
-        child = directory.children.get(name)
-        if child is not None:
-            return self.control.entry(name) if directory is self.control.directory else child
-        place = self.chunk_place(directory, name)
-        if place is not None:
-            zarr, coord = place
-            return zarr.files.get(coord) or place if zarr.has(coord) or coord in zarr.files else None
-        below = self._chunk_directory_below(directory, name)
-        if below is not None:
-            return below
-        if name in self.documents.synthetic_names(directory):
-            return self.synthetic_file(directory, name)
-        return self.control.find(directory, name)
-
-    def arrays_of(self, directory: Directory) -> Iterator[tuple[ZarrArray, Components]]:
-        """The arrays whose chunks a directory can hold, and its path below each: one that it lies in, and its own."""
-        if directory.owner is not None:
-            yield directory.owner, directory.components
-        zarr = self.documents.zarr(directory)
-        if zarr is not None:
-            yield zarr, ()
-
-    def chunk_place(self, directory: Directory, name: str) -> tuple[ZarrArray, Coord] | None:
-        """The chunk that a name in a directory spells, whether it is there or not."""
-        for zarr, components in self.arrays_of(directory):
-            coord = zarr.coord_of((*components, name))
-            if coord is not None:
-                return zarr, coord
-        return None
-
-    def _chunk_directory_below(self, directory: Directory, name: str) -> Directory | None:
-        for zarr, components in self.arrays_of(directory):
-            prefix = zarr.prefix_of((*components, name))
-            if prefix is not None and zarr.has_below(prefix):
-                return self.chunk_directory(zarr, (*components, name))
-        return None
-
-    def chunk_directory(self, zarr: ZarrArray, components: Components) -> Directory:
-        """A directory between an array and its chunks: the object, or one made for the occasion."""
-        if not components:
-            return zarr.root
-        known = zarr.directories.get(components)
-        if known is not None:
-            return known
-        known = zarr.passing.get(components)
-        if known is not None and not known.removed and known.mtime_ns == zarr.root.mtime_ns:
-            return known
-        if len(zarr.passing) >= PASSING_LIMIT:
-            zarr.passing.clear()
-        parent = self.chunk_directory(zarr, components[:-1])
-        prefix = zarr.prefix_of(components)
-        number = zarr.number(prefix) if prefix is not None else self.numbers.take()
-        directory = Directory(number, parent, components[-1], zarr.root.mtime_ns)
-        directory.owner, directory.components, directory.loaded = zarr, components, True
-        zarr.passing[components] = directory
-        return directory
-
-    def materialise(self, directory: Directory) -> Directory:
-        """Make a directory that was computed an object that stays."""
-        owner = directory.owner
-        if owner is None or directory.parent is None:
-            return directory
-        known = owner.directories.get(directory.components)
-        if known is None:
-            parent = self.materialise(directory.parent)
-            owner.passing.clear()  # others may be below the one that was not an object
-            known = owner.directories[directory.components] = parent.children[directory.name] = directory
-            directory.parent = parent
-        return known
-
-    def synthetic_file(self, directory: Directory, name: str) -> File:
-        """The file object of a document that is made from the container."""
-        file = self.synthetic.get((directory.ino, name))
-        if file is None:
-            file = File(self.numbers.take(), directory.mtime_ns)
-            file.synthetic = True
-            file.bindings.append(Binding(directory, name))
-            self.synthetic[directory.ino, name] = file
-            self.nodes[file.ino] = file
-        return file
-
-    def forget_synthetic(self, directory: Directory) -> None:
-        """Documents that are made from the container no more have no inode any more."""
-        shown = self.documents.synthetic_names(directory)
-        left = [name for name in NAMES if name not in shown and (directory.ino, name) in self.synthetic]
-        for name in left:
-            file = self.synthetic.pop((directory.ino, name))
-            if file.synthetic:  # else a client wrote to it, and it is stored now
-                file.bindings.clear()
-        if left and self.on_invalidate is not None:
-            self.on_invalidate([], [(directory.ino, name) for name in left if name not in directory.children])
+    # --- parts of the calls -------------------------------------------------------------------------------------------
 
     def attr(self, node: Directory | File | tuple[ZarrArray, Coord]) -> Attr:
         """What stat says of a node."""

@@ -39,7 +39,7 @@ def opened(tree: Tree, name: str = "status.json") -> OpenFile:
 
 def arrays(file: OpenFile) -> int:
     data = bytes(file.read(0, WHOLE))
-    assert file.attr().size == len(data)
+    assert file.size == len(data)
     return int(json.loads(data)["arrays"])
 
 

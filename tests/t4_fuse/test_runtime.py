@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from arrayfs.fuse.runtime import MAX_PARKED
+from arrayfs.fuse.runtime import MAX_PARKED, PAUSE, REST, SPIN_NS, InlineRuntime
 from tests.t4_fuse.conftest import Server
 
 CONTENT = bytes(range(256)) * 16
@@ -134,3 +134,91 @@ def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(start: 
 def _try_to_open(path: Path) -> None:
     with contextlib.suppress(OSError):  # the mount may end before the answer
         os.close(os.open(path, os.O_RDONLY))
+
+
+class Device:
+    """What a spinning runtime asks, and the clock it looks at: each poll and each yield (yield_ns) lets time go by."""
+
+    def __init__(self, yield_ns: int = 500) -> None:
+        self.now = 0
+        self.yield_ns = yield_ns
+        self.asked = self.slept = 0
+        self._comes = 0
+
+    def poll(self, timeout: int | None = None) -> list[tuple[int, int]]:
+        if timeout is None:
+            self.slept += 1
+            self.now = max(self.now, self._comes)
+        else:
+            self.asked += 1
+            self.now += 500
+        return [(3, 1)] if self.now >= self._comes else []
+
+    def sched_yield(self) -> None:
+        self.now += self.yield_ns
+
+    def wait(self, runtime: InlineRuntime, comes_after: int, times: int = 1) -> None:
+        for _ in range(times):
+            self._comes = self.now + comes_after
+            assert runtime._wait() == [(3, 1)]
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    device = Device()
+    monkeypatch.setattr("arrayfs.fuse.runtime.monotonic_ns", lambda: device.now)
+    monkeypatch.setattr("os.sched_yield", device.sched_yield)
+    return device
+
+
+def runtime_on(device: Device) -> InlineRuntime:
+    runtime = InlineRuntime()
+    vars(runtime)["_poll"] = device
+    return runtime
+
+
+def test_a_client_that_asks_again_at_once_is_spun_for(device: Device) -> None:
+    runtime = runtime_on(device)
+    device.wait(runtime, comes_after=30_000, times=100)
+    assert device.slept == 1
+
+
+def test_sparse_requests_are_slept_for(device: Device) -> None:
+    runtime = runtime_on(device)
+    device.wait(runtime, comes_after=30_000, times=10)
+    device.asked = device.slept = 0
+    device.wait(runtime, comes_after=1_000_000, times=100)
+    assert device.slept == 100
+    assert device.asked <= 2 * SPIN_NS // 500  # one spin in vain
+
+
+def test_a_rest_is_soon_forgotten_in_the_next_burst(device: Device) -> None:
+    runtime = runtime_on(device)
+    device.wait(runtime, comes_after=1_000_000, times=1000)
+    device.slept = 0
+    device.wait(runtime, comes_after=30_000, times=1000)
+    assert 0 < device.slept <= 2 * REST
+
+
+def test_long_waits_among_short_ones_end_the_spinning(device: Device) -> None:
+    runtime = runtime_on(device)
+    for _ in range(100):
+        device.wait(runtime, comes_after=30_000, times=10)
+        device.wait(runtime, comes_after=1_000_000)
+    device.asked = 0
+    device.wait(runtime, comes_after=30_000, times=10)
+    assert not device.asked
+
+
+def test_a_core_that_does_not_come_back_soon_is_left_to_others(device: Device) -> None:
+    runtime = runtime_on(device)
+    device.wait(runtime, comes_after=30_000, times=10)
+    device.yield_ns = 3_000_000
+    device.wait(runtime, comes_after=30_000)
+    device.asked = device.slept = 0
+    device.wait(runtime, comes_after=30_000, times=PAUSE)
+    assert device.slept == PAUSE
+    assert not device.asked
+    device.yield_ns = 500
+    device.wait(runtime, comes_after=30_000, times=100)
+    assert device.asked

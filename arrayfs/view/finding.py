@@ -1,0 +1,213 @@
+"""Which node an inode number or a name stands for: objects that exist, chunks and directories that are computed.
+
+What the shells call is `tree.py`, which this is the lower half of; what changes names is `namespace.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from arrayfs.container.container import Container
+from arrayfs.container.grid import Coord
+from arrayfs.errors import FormatError, NotDirectoryError, StaleError
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.control import Control
+from arrayfs.view.documents import NAMES, Documents
+from arrayfs.view.nodes import Binding, Components, Directory, File
+from arrayfs.view.numbers import ROOT, InodeNumbers
+from arrayfs.view.readers import ChunkReader
+
+# Computed chunk directories that an array keeps at hand.
+PASSING_LIMIT = 256
+
+Invalidate = Callable[[Iterable[int], Iterable[tuple[int, str]]], None]
+Found = Directory | File | tuple[ZarrArray, Coord]
+
+
+class Nodes:
+    """The nodes of one tree. The caller holds the container's lock.
+
+    nodes: those that exist as objects and have a number that no array computes, by number. synthetic: documents made
+    from the container, by directory and name.
+    """
+
+    documents: Documents
+    control: Control
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.numbers = InodeNumbers()
+        self.nodes: dict[int, Directory | File] = {}
+        self.root = Directory(ROOT, None, "", container.stack.newest.time_ns)
+        self.root.explicit = True
+        self.nodes[ROOT] = self.root
+        self.synthetic: dict[tuple[int, str], File] = {}
+        self.on_invalidate: Invalidate | None = None
+
+    def node(self, ino: int) -> Found:
+        """What an inode number stands for: an object, or an untouched chunk. Raises StaleError if it is gone."""
+        node = self.nodes.get(ino)
+        if node is not None:
+            if isinstance(node, File) and not node.bindings and not node.opens:
+                raise StaleError(errno.ESTALE, f"inode {ino} has no name any more")
+            return node
+        numbers = self.numbers.find_range(ino)
+        if numbers is None:
+            raise StaleError(errno.ESTALE, f"inode {ino} is gone")
+        zarr, prefix = numbers.zarr, numbers.prefix(ino)
+        if len(prefix) < zarr.rank:
+            return self.chunk_directory(zarr, zarr.components_of(prefix))
+        file = zarr.files.get(prefix)
+        if file is None:
+            if zarr.has(prefix):
+                return zarr, prefix
+        elif file.ino == ino:
+            return file
+        reader = zarr.readers.get(prefix)
+        if reader is None or reader.ino != ino:
+            raise StaleError(errno.ESTALE, f"inode {ino}: chunk {prefix} of {zarr.array.name!r} is gone")
+        return self._nameless(reader)
+
+    def _nameless(self, reader: ChunkReader) -> File:
+        """The file object of a chunk that is gone, for the handles that read it."""
+        file = self.nodes[reader.ino] = File(reader.ino, reader.mtime_ns)
+        file.size = reader.size
+        with suppress(FormatError):  # damaged: the handles read an error either way
+            file.kept = reader.whole()
+        reader.become(file)
+        return file
+
+    def directory(self, ino: int) -> Directory:
+        """The directory with this number. Raises NotDirectoryError, StaleError."""
+        node = self.node(ino)
+        if not isinstance(node, Directory):
+            raise NotDirectoryError(f"inode {ino} is no directory")
+        return node
+
+    def file(self, node: File | tuple[ZarrArray, Coord]) -> File:
+        """The file as an object; an untouched chunk becomes one."""
+        if isinstance(node, File):
+            return node
+        zarr, coord = node
+        components = zarr.keys.components(coord)
+        return self.chunk_file(zarr, coord, self.chunk_directory(zarr, components[:-1]), components[-1])
+
+    def chunk_file(self, zarr: ZarrArray, coord: Coord, directory: Directory, name: str) -> File:
+        """Make an untouched chunk, known by this name, an object. Who reads it reads that from now on."""
+        reader = zarr.readers.get(coord)
+        number = zarr.number(coord) if reader is None else reader.ino
+        file = File(number, zarr.array.mtime_ns(zarr.stored(coord)))
+        binding = Binding(directory, name)
+        binding.zarr, binding.coord = zarr, coord
+        file.bindings.append(binding)
+        zarr.files[coord] = file
+        if reader is not None:
+            reader.become(file)
+        return file
+
+    def find(self, directory: Directory, name: str) -> Found | None:
+        """The entry of this name."""
+        if not directory.loaded:
+            self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
+        child = directory.children.get(name)
+        if child is not None:
+            return self.control.entry(name) if directory is self.control.directory else child
+        place = self.chunk_place(directory, name)
+        if place is not None:
+            zarr, coord = place
+            file = zarr.files.get(coord)
+            if file is not None:
+                return file
+            return place if zarr.has(coord) else None
+        below = self._chunk_directory_below(directory, name)
+        if below is not None:
+            return below
+        if name in self.documents.synthetic_names(directory):
+            return self.synthetic_file(directory, name)
+        return self.control.find(directory, name)
+
+    def arrays_of(self, directory: Directory) -> Iterator[tuple[ZarrArray, Components]]:
+        """The arrays whose chunks a directory can hold, and its path below each: one that it lies in, and its own."""
+        if directory.owner is not None:
+            yield directory.owner, directory.components
+        zarr = self.documents.zarr(directory)
+        if zarr is not None:
+            yield zarr, ()
+
+    def chunk_place(self, directory: Directory, name: str) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that a name in a directory spells, whether it is there or not."""
+        owner = directory.owner  # not by `arrays_of`: it would take half as long again, and every look-up comes here
+        if owner is not None:
+            coord = owner.coord_of((*directory.components, name))
+            if coord is not None:
+                return owner, coord
+        zarr = self.documents.zarr(directory)
+        if zarr is not None:
+            coord = zarr.coord_of((name,))
+            if coord is not None:
+                return zarr, coord
+        return None
+
+    def _chunk_directory_below(self, directory: Directory, name: str) -> Directory | None:
+        for zarr, components in self.arrays_of(directory):
+            prefix = zarr.prefix_of((*components, name))
+            if prefix is not None and zarr.has_below(prefix):
+                return self.chunk_directory(zarr, (*components, name))
+        return None
+
+    def chunk_directory(self, zarr: ZarrArray, components: Components) -> Directory:
+        """A directory between an array and its chunks: the object, or one made for the occasion."""
+        if not components:
+            return zarr.root
+        known = zarr.directories.get(components)
+        if known is not None:
+            return known
+        known = zarr.passing.get(components)
+        if known is not None and not known.removed and known.mtime_ns == zarr.root.mtime_ns:
+            return known
+        if len(zarr.passing) >= PASSING_LIMIT:
+            zarr.passing.clear()
+        parent = self.chunk_directory(zarr, components[:-1])
+        prefix = zarr.prefix_of(components)
+        number = zarr.number(prefix) if prefix is not None else self.numbers.take()
+        directory = Directory(number, parent, components[-1], zarr.root.mtime_ns)
+        directory.owner, directory.components, directory.loaded = zarr, components, True
+        zarr.passing[components] = directory
+        return directory
+
+    def materialise(self, directory: Directory) -> Directory:
+        """Make a directory that was computed an object that stays."""
+        owner = directory.owner
+        if owner is None or directory.parent is None:
+            return directory
+        known = owner.directories.get(directory.components)
+        if known is None:
+            parent = self.materialise(directory.parent)
+            owner.passing.clear()  # others may be below the one that was not an object
+            known = owner.directories[directory.components] = parent.children[directory.name] = directory
+            directory.parent = parent
+        return known
+
+    def synthetic_file(self, directory: Directory, name: str) -> File:
+        """The file object of a document that is made from the container."""
+        file = self.synthetic.get((directory.ino, name))
+        if file is None:
+            file = File(self.numbers.take(), directory.mtime_ns)
+            file.synthetic = True
+            file.bindings.append(Binding(directory, name))
+            self.synthetic[directory.ino, name] = file
+            self.nodes[file.ino] = file
+        return file
+
+    def forget_synthetic(self, directory: Directory) -> None:
+        """Documents that are made from the container no more have no inode any more."""
+        shown = self.documents.synthetic_names(directory)
+        left = [name for name in NAMES if name not in shown and (directory.ino, name) in self.synthetic]
+        for name in left:
+            file = self.synthetic.pop((directory.ino, name))
+            if file.synthetic:  # else a client wrote to it, and it is stored now
+                file.bindings.clear()
+        if left and self.on_invalidate is not None:
+            self.on_invalidate([], [(directory.ino, name) for name in left if name not in directory.children])
