@@ -90,12 +90,21 @@ class Folder:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
             with os.scandir(fd) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file() and not is_own_name(entry.name))
+                return sorted(entry.name for entry in entries if not is_own_name(entry.name) and _is_file(entry))
         finally:
             os.close(fd)
 
     def sync(self) -> None:
         os.fsync(self.fd)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself leads to no file; anything else may hide one
+            return False
+        raise
 
 
 def rename_noreplace(folder: int, old: str, new: str) -> None:

@@ -114,6 +114,11 @@ class Control:
         if file is self._status:
             raise RefusedError(errno.EACCES, f"{NAME}/{STATUS} is made by arrayfs")
 
+    def refuse_mode(self, file: File) -> None:
+        """Raise RefusedError for a chmod of a control file: they are for their owner alone."""
+        if self.owns(file):
+            raise RefusedError(errno.EPERM, f"the files of {NAME} have the modes that they need")
+
     def refuse_names(self, directory: Directory, name: str) -> None:
         """Raise RefusedError if a name in the control directory, or the directory itself, would change."""
         if directory is self.directory or (directory is self._tree.root and name == NAME):

@@ -26,7 +26,7 @@ from arrayfs.view.files import Files
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
-from arrayfs.view.nodes import DIRECTORY_MODE, Binding, Components, Directory, File
+from arrayfs.view.nodes import Binding, Components, Directory, File
 from arrayfs.view.numbers import ROOT, InodeNumbers
 from arrayfs.view.populate import populate
 
@@ -94,11 +94,14 @@ class Tree:
             if isinstance(node, Directory):
                 if mtime_ns is not None:
                     node.mtime_ns = mtime_ns
+                if mode is not None and node is not self.control.directory:
+                    node.mode = (node.mode & ~0o7777) | (mode & 0o7777)
                 return self.attr(node)
             file = self.file(node)
             if size is not None:
                 self._truncate(file, size)
             if mode is not None:
+                self.control.refuse_mode(file)
                 file.mode = (file.mode & ~0o7777) | (mode & 0o7777)
             if mtime_ns is not None:
                 self._set_time(file, mtime_ns)
@@ -131,7 +134,7 @@ class Tree:
         """Make a directory."""
         with self.container.lock:
             self._check_change(name)
-            return self.attr(self._namespace.mkdir(self.directory(parent), name))
+            return self.attr(self._namespace.mkdir(self.directory(parent), name, mode))
 
     def unlink(self, parent: int, name: str) -> None:
         """Remove a file's name."""
@@ -360,7 +363,7 @@ class Tree:
         if isinstance(node, tuple):
             return node[0].attr(node[1])
         if isinstance(node, Directory):
-            return Attr(node.ino, DIRECTORY_MODE, 0, 0, node.mtime_ns, 2)
+            return Attr(node.ino, node.mode, 0, 0, node.mtime_ns, 2)
         if not node.checked:
             self.files.check_document(node)
         binding = node.bindings[0] if node.bindings else None

@@ -107,11 +107,16 @@ def again(inputs: st.SearchStrategy[bytes], one: Callable[[bytes], None]) -> Cal
     return given(inputs)(another)
 
 
+def file_name(outcome: str) -> str:
+    """What the smallest input of an outcome is called."""
+    return re.sub(r"[^a-z0-9#]+", "-", outcome.lower()).strip("-").replace("#", "n")[:80] + ".bin"
+
+
 def keep(found: Hunt, folder: Path) -> None:
     """Write the smallest input of each outcome."""
     place = folder / found.name
     place.mkdir(parents=True, exist_ok=True)
-    for kind, data in found.smallest.items():
-        if len(data) <= LARGEST_KEPT:
-            name = re.sub(r"[^a-z0-9#]+", "-", kind.lower()).strip("-").replace("#", "n")[:80]
-            (place / f"{name}.bin").write_bytes(data)
+    for outcome, data in found.smallest.items():
+        path = place / file_name(outcome)
+        if len(data) <= LARGEST_KEPT and not (path.exists() and path.stat().st_size <= len(data)):
+            path.write_bytes(data)
