@@ -133,9 +133,7 @@ class Namespace:
             self._hide(directory, name)
             self._tree.files.drop(found, found.bindings[0])
         else:
-            binding = next(
-                b for b in found.bindings if b.directory is self._tree.materialise(directory) and b.name == name
-            )
+            binding = self._binding(found, directory, name)
             self._tree.materialise(directory).children.pop(name, None)
             self._tree.files.drop(found, binding)
         self._touch(directory)

@@ -11,22 +11,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from arrayfs.container import opening
 from arrayfs.container.array import ArraySpec
-from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.container import Container
 from arrayfs.container.layer import extension_row
 from arrayfs.errors import FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.footer import TRAILER, decode_footer, encode_trailer
 from arrayfs.format.model import DType
-from arrayfs.format.naming import ContainerNames
 from arrayfs.store.memory import MemoryStore
 from arrayfs.view.tree import Tree
 from tests.t0_format.golden import CASES, VECTORS
 from tests.t2_container.making import attributes, i32, new_container, new_url, open_container, spec, texts
 
 Files = Mapping[str, bytes]
-NAMES = ContainerNames("t")
 LARGEST_SEED = 12 << 10  # bytes of all layers of a golden container that is mutated
 _FRAME = struct.Struct("<HI")
 _EXT_HEADER = struct.Struct("<4sIQI12x")
@@ -53,14 +50,14 @@ def unpack(packed: bytes) -> dict[str, bytes]:
     return files
 
 
-def open_files(files: Files) -> Container:
-    """The container that these files are, for reading."""
+def open_files(files: Files, mode: str = "r") -> Container:
+    """The container that these files are."""
     store = MemoryStore("hostile")
     for name in store.list():
         store.delete(name)
     for name, data in files.items():
         store.put(name, data, replace=True)
-    return Container(store, NAMES, opening.open_stack(store, NAMES), ContainerOptions(), None)
+    return Container.open("memory://hostile/t.af", mode)
 
 
 def files_of(url: str) -> dict[str, bytes]:

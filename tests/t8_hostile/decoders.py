@@ -31,6 +31,7 @@ from arrayfs.view.tree import Tree
 from tests.t0_format.golden import VECTORS, all_footers
 from tests.t0_format.test_extension import FULL
 from tests.t2_container.making import attributes, int_fill, spec, texts
+from tests.t8_hostile.changing import change
 from tests.t8_hostile.containers import (
     Files,
     golden,
@@ -279,11 +280,11 @@ def container_inputs() -> st.SearchStrategy[bytes]:
     )
 
 
-def opened(data: bytes, use: Callable[[Container], str | None]) -> str | None:
+def opened(data: bytes, use: Callable[[Container], str | None], mode: str = "r") -> str | None:
     said: list[str | None] = []
 
     def run() -> None:
-        container = open_files(unpack(data))
+        container = open_files(unpack(data), mode)
         try:
             said.append(use(container))
         finally:
@@ -330,6 +331,22 @@ def _walked(container: Container, look: int) -> str | None:
     return (errors or tree.warnings or [None])[0]
 
 
+def run_changes(data: bytes) -> str | None:
+    """Everything is changed, committed, and looked at by the next one who opens what came of it."""
+    first: list[str] = []
+
+    def changed(container: Container) -> str | None:
+        change(Tree(container), first)
+        return first[0] if first else None
+
+    refused = opened(data, changed, "a")
+    if refused is None or first:
+        container = Container.open("memory://hostile/t.af")
+        walk(Tree(container))
+        container.close()
+    return refused
+
+
 def linear(constant: int, factor: int) -> Callable[[int], int]:
     return lambda size: constant + factor * size
 
@@ -356,7 +373,8 @@ DECODERS = {
         Decoder("zarr3", lambda: json_mutants(V3), run_zarr3, linear(512 * KIB, 128), 200),
         Decoder("zarr2", lambda: json_mutants(V2), run_zarr2, linear(512 * KIB, 128), 200),
         Decoder("stack", container_inputs, run_stack, linear(16 * MIB, 64), 300),
-        Decoder("tree", container_inputs, run_tree, linear(32 * MIB, 64), 120),
+        Decoder("tree", container_inputs, run_tree, linear(32 * MIB, 64), 100),
+        Decoder("changes", container_inputs, run_changes, linear(64 * MIB, 64), 60),
     )
 }
 assert np.little_endian

@@ -1,7 +1,7 @@
 """How long is hunted: a few hundred inputs in every run, and for ARRAYFS_FUZZ_SECONDS per decoder on demand.
 
 Both are deterministic: the long hunt goes through the seeds 0, 1, 2, … of hypothesis and names the one at which
-something was found. ARRAYFS_FUZZ_KEEP is a folder in which the smallest input of each outcome is put (`corpus.py`).
+something was found. ARRAYFS_FUZZ_KEEP is a folder in which the smallest input of each outcome is put.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ SECONDS = float(os.environ.get("ARRAYFS_FUZZ_SECONDS", "0"))
 KEEP = os.environ.get("ARRAYFS_FUZZ_KEEP", "")
 ROUND = 300  # inputs for each seed of the long hunt
 LARGEST_KEPT = 4096  # bytes; the corpus is part of the repository
+MOST_KEPT = 40  # outcomes of one decoder
 
 
 @dataclass
@@ -64,7 +65,8 @@ def kind_of(message: str | None) -> str:
     if message is None:
         return "decoded"
     short = re.sub(r"b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\"", "…", message)
-    return re.sub(r"-?\d+(?:\.\d+)?|\b[0-9a-f]{8,}\b", "#", short)
+    short = re.sub(r"\b[0-9a-f]{8,}\b|-?\d+(?:\.\d+)?", "#", short)
+    return re.sub(r"#(?:, #)*,?", "#", short)
 
 
 def hunt(found: Hunt, inputs: st.SearchStrategy[bytes], count: int) -> None:
@@ -118,5 +120,6 @@ def keep(found: Hunt, folder: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     for outcome, data in found.smallest.items():
         path = place / file_name(outcome)
-        if len(data) <= LARGEST_KEPT and not (path.exists() and path.stat().st_size <= len(data)):
+        is_better = len(data) < path.stat().st_size if path.exists() else len(list(place.iterdir())) < MOST_KEPT
+        if len(data) <= LARGEST_KEPT and is_better:
             path.write_bytes(data)

@@ -9,10 +9,10 @@ import pytest
 from arrayfs.view import zarr3
 from arrayfs.view.metadata import MAX_DEPTH, ArrayDocument, first_json
 from arrayfs.view.tree import Tree
-from tests.t2_container.making import new_container
+from tests.t2_container.making import new_container, new_url
 from tests.t4_fuse.promises import defends
-from tests.t8_hostile.containers import write
-from tests.t8_hostile.crafted import at, content, names_in
+from tests.t8_hostile.containers import files_of, open_files, parts, write
+from tests.t8_hostile.crafted import at, content, names_in, why_not
 from tests.t8_hostile.documents import V2, V3, nested
 from tests.t8_hostile.measured import measure, watching
 from tests.t8_hostile.walking import walk
@@ -98,3 +98,28 @@ def test_documents_of_both_formats_that_contradict_each_other(tree: Tree) -> Non
     assert at(tree, "a", ".zarray")
     tree.commit("all are kept")
     assert content(tree, "a", ".zattrs") == b"\xff\xfe"
+
+
+@defends(
+    "What is not damaged stays readable: an array, a document or a stored file that makes no sense does not keep the "
+    "listing that it stands in, or its neighbours, from being read."
+)
+@pytest.mark.parametrize("damaged", ["README", "zarr.json", "notes"])
+def test_a_damaged_document_is_listed_and_its_neighbours_read(damaged: str) -> None:
+    url = new_url()
+    tree = Tree(new_container(url))
+    contents = {"README": b"read me", "zarr.json": V3["group"], "notes": b"notes"}
+    for name, text in contents.items():
+        write(tree, 1, name, text)
+        tree.commit(name)  # a block of its own
+    tree.close()
+    files = files_of(url)
+    layer = f"t.{list(contents).index(damaged) + 1}.af"
+    data, _, _ = parts(files[layer])
+    for place in range(len(data)):
+        broken = data[:place] + bytes((data[place] ^ 0xFF,)) + files[layer][place + 1 :]
+        tree = Tree(open_files({**files, layer: broken}))
+        assert [name for name, _, _ in tree.opendir(1).entries(0)] == list(contents)
+        walk(tree)
+        assert "checksum" in why_not(tree, damaged)
+        assert all(content(tree, name) == text for name, text in contents.items() if name != damaged)
