@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import threading
 from contextlib import suppress
+from itertools import islice
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -44,7 +45,7 @@ class OpenFiles:
                 return
             _raise_limit()
             excess = len(self._open) - _limit()
-            for number in list(self._open)[: max(excess, 0)]:
+            for number in list(islice(self._open, max(excess, 0))):
                 other = self._open.pop(number, None)
                 if other is not None:
                     other.lend()
