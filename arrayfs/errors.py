@@ -90,3 +90,7 @@ class RefusedError(ArrayFSError, OSError):
 
 class MountError(ArrayFSError, RuntimeError):
     """A mount that could not be made, reached or ended."""
+
+
+class DaemonDiedError(MountError):
+    """The process that serves a mount was killed or crashed, and could not say why."""

@@ -12,6 +12,7 @@ import sys
 
 from arrayfs.errors import ArrayFSError
 from arrayfs.fuse.mount import MountRequest, mount
+from arrayfs.view.autocommit import open_writable_tree
 from arrayfs.view.tree import open_tree
 
 
@@ -22,11 +23,12 @@ def main() -> None:
         os.environ["XDG_RUNTIME_DIR"] = wanted["runtime_folder"]
 
         def opened(container: str = container, mode: str = mode, look: int = look) -> object:
-            return open_tree(container, mode=mode, look=look)
+            return open_tree(container, look=look) if mode == "r" else open_writable_tree(container, look=look)
 
         answer = ""
         try:
-            mount(MountRequest(container, wanted["mountpoint"], opened, log=wanted["log"]))  # type: ignore[arg-type]
+            request = MountRequest(container, wanted["mountpoint"], opened, log=wanted["log"], log_level="warning")  # type: ignore[arg-type]
+            mount(request)
         except ArrayFSError as error:
             answer = f"{type(error).__name__}: {error}"
         sys.stdout.write(json.dumps(answer) + "\n")

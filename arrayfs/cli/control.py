@@ -19,7 +19,7 @@ def mount_above(path: str) -> str:
     start = mountinfo.resolve(path)
     for folder in (start, *map(str, Path(start).parents)):
         entry = mountinfo.mount_at(folder)
-        if entry is not None and entry.kind == "fuse.arrayfs":
+        if entry is not None and entry.kind == mountinfo.KIND:
             return folder
         if entry is not None:
             break

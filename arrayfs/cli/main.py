@@ -11,7 +11,9 @@ import click
 from arrayfs.cli.commit import commit
 from arrayfs.cli.create import create
 from arrayfs.cli.dump import dump
+from arrayfs.cli.exit_codes import MEANING, ExitCode
 from arrayfs.cli.info import info
+from arrayfs.cli.journal import journal
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
 from arrayfs.cli.status import status
@@ -24,10 +26,16 @@ from arrayfs.errors import ArrayFSError
 class Failure(click.ClickException):
     """What a command could not do, as one line."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
     def show(self, file: Any = None) -> None:
         click.echo(f"arrayfs: {' '.join(self.message.split())}", err=True, file=file)
+
+
+class Interrupted(Failure):
+    """Ctrl-C."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class Commands(click.Group):
@@ -36,6 +44,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
         except ArrayFSError as error:
             # str() of a KeyError has quotes around it
             raise Failure(str(error.args[0]) if len(error.args) == 1 else str(error)) from error
@@ -52,11 +62,11 @@ def _version() -> str:
         return "not installed"
 
 
-EPILOG = """\b
+_CODES = "\n".join(f"  {code:<4} {meaning}" for code, meaning in MEANING.items())
+
+EPILOG = f"""\b
 Exit codes:
-  0  done
-  1  failed; one line on standard error says why. `verify`: errors were found
-  2  wrong usage. `verify`: the container could not be checked
+{_CODES}
 
 \b
 Example:
@@ -79,7 +89,7 @@ def commands() -> None:
     """
 
 
-for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status):
+for command in (mount, umount, create, ls, info, dump, verify, commit, sync, status, journal):
     commands.add_command(command)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from dataclasses import asdict, replace
 
@@ -16,7 +15,7 @@ from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
 from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
 from arrayfs.store import open_store
-from arrayfs.view.autocommit import open_committing_tree
+from arrayfs.view.autocommit import open_writable_tree
 from arrayfs.view.tree import Tree, open_tree
 
 EXAMPLE = """\b
@@ -78,7 +77,25 @@ Example:
     "-o", "options", default="", metavar="OPTIONS", help="Mount options: ro, uid=N, gid=N, allow_other, fsname=NAME, …"
 )
 @click.option(
-    "--log", default="", metavar="FILE", help="Append what the daemon logs to FILE; without it, nothing is kept."
+    "--log",
+    default="",
+    metavar="FILE|stderr|syslog",
+    help="Where the log goes. Default: standard error with --foreground, else nowhere; `arrayfs status` shows the last"
+    " warnings in any case.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is worth a line in the log.",
+)
+@click.option("--stats", is_flag=True, help="Count and time operations, for `arrayfs status`; costs a few percent.")
+@click.option(
+    "--usage-log",
+    default="",
+    metavar="FILE",
+    help="Append each operation to FILE, as one line of JSON; the last 1000 are in .arrayfs/log. Includes --stats.",
 )
 def mount(
     container: str,
@@ -94,14 +111,18 @@ def mount(
     commit_every: float | None,
     options: str,
     log: str,
+    log_level: str,
+    stats: bool,
+    usage_log: str,
 ) -> None:
     """Show CONTAINER as files in the directory MOUNTPOINT.
 
     Returns when the mount answers; a daemon then serves it until `arrayfs umount MOUNTPOINT`, which commits what was
-    changed. Between commits changes live in memory and in an unfinished file beside the container: --commit-every
-    bounds what a killed daemon can lose. The mount point must exist and lie outside the container's folder.
+    changed. Between commits a journal beside the container keeps what was closed: when the daemon is killed, the next
+    mount takes it up. The mount point must exist and lie outside the container's folder.
     """
     try:
+        from arrayfs.fuse.logs import STDERR, SYSLOG
         from arrayfs.fuse.mount import MountRequest, check_mountpoint
         from arrayfs.fuse.mount import mount as mount_tree
         from arrayfs.fuse.options import parse_options
@@ -116,16 +137,23 @@ def mount(
     settings = ContainerOptions(pool, cache_size)
 
     def opened() -> Tree:
-        mode = "r" if chosen.read_only else "a"
-        if commit_every is None or mode == "r":
-            return open_tree(url, mode=mode, look=int(zarr_format), options=settings)
-        return open_committing_tree(url, commit_every, look=int(zarr_format), options=settings)
+        if chosen.read_only:
+            return open_tree(url, look=int(zarr_format), options=settings)
+        return open_writable_tree(url, look=int(zarr_format), options=settings, commit_every=commit_every)
 
     check_mountpoint(mountpoint, url)
     if create:
         _create_missing(url)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    request = MountRequest(url, mountpoint, opened, chosen, log=os.path.abspath(log) if log else "")
+    request = MountRequest(
+        url,
+        mountpoint,
+        opened,
+        chosen,
+        log=log if log in ("", STDERR, SYSLOG) else os.path.abspath(log),
+        log_level=log_level,
+        stats=stats,
+        usage_log=os.path.abspath(usage_log) if usage_log else "",
+    )
     try:
         result = mount_tree(request, foreground=foreground)
     except MissingObjectError as error:

@@ -8,6 +8,8 @@ import click
 
 from arrayfs.cli import control, text
 
+HEAD = ("operation", "count", "errors", "bytes", "average", "half under", "99 % under", "slowest")
+
 
 @click.command(short_help="Say what a mount has not committed yet.")
 @click.argument("mountpoint")
@@ -17,6 +19,9 @@ def status(mountpoint: str, as_json: bool) -> None:
 
     The same as JSON is the file MOUNTPOINT/.arrayfs/status.json.
 
+    For a mount with --stats or --usage-log, also how often each operation was asked for and what it took: on average,
+    the half of them and 99 % less than, the slowest. Also the last warnings of the daemon.
+
     Example: arrayfs status mnt
     """
     found = control.read_status(control.mount_above(mountpoint))
@@ -25,8 +30,14 @@ def status(mountpoint: str, as_json: bool) -> None:
         return
     for name, value in _lines(found):
         click.echo(f"{name:<13} {value}")
+    if found.get("operations"):
+        click.echo()
+        text.echo_table(_operations(found["operations"]), right="lrrrrrrr")
+        click.echo()
     for warning in found["warnings"]:
         click.echo(f"warning: {warning}")
+    for line in found.get("log", ()):
+        click.echo(f"log: {line}")
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -49,3 +60,34 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
             ("last commit", f"version {last['version']} at {last['time']}, {text.size(last['bytes'])}{message}")
         )
     return lines
+
+
+def _operations(figures: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        ("operation", "count", "errors", "bytes", "average", "half under", "99 % under", "slowest")
+    ]
+    for name, each in sorted(figures.items(), key=lambda item: -item[1]["total_us"]):
+        count = each["count"]
+        rows.append(
+            (
+                name,
+                f"{count:,}",
+                f"{each['errors']:,}" if each["errors"] else "",
+                text.size(each["bytes"]) if each["bytes"] else "",
+                text.duration(each["total_us"] / count),
+                text.duration(_under(each["us_below"], 0.5 * count)),
+                text.duration(_under(each["us_below"], 0.99 * count)),
+                text.duration(each["max_us"]),
+            )
+        )
+    return rows
+
+
+def _under(histogram: dict[str, int], wanted: float) -> int:
+    """Return the µs below which at least `wanted` operations stayed."""
+    done = 0
+    for below, count in sorted((int(below), count) for below, count in histogram.items()):
+        done += count
+        if done >= wanted:
+            return below
+    return 0

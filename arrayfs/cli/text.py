@@ -20,6 +20,14 @@ def size(count: int) -> str:
     return f"{count / 1024**power:.1f} {' KMGT'[power]}iB"
 
 
+def duration(us: float) -> str:
+    """A time that something took, given in µs: `35 µs`, `1.2 ms`, `3.4 s`."""
+    for unit, scale in (("µs", 1), ("ms", 1000)):
+        if us < 999.5 * scale:
+            return f"{us:.0f} {unit}" if scale == 1 else f"{us / scale:.1f} {unit}"
+    return f"{us / 1_000_000:.1f} s"
+
+
 def time(ns: int) -> str:
     """A time in ns since 1970-01-01 UTC: `2026-03-01T12:00:00.000123Z`."""
     moment = datetime.fromtimestamp(ns // 10**9, UTC).replace(microsecond=ns % 10**9 // 1000)

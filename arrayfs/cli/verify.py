@@ -7,11 +7,9 @@ from dataclasses import asdict
 import click
 
 from arrayfs.cli import text
+from arrayfs.cli.exit_codes import ExitCode
 from arrayfs.container.verify import verify as findings_of
 from arrayfs.errors import ArrayFSError
-
-FOUND = 1
-NOT_CHECKED = 2
 
 
 @click.command(short_help="Read everything and say what is broken.")
@@ -22,7 +20,7 @@ def verify(ctx: click.Context, container: str, as_json: bool) -> None:
     """Check every block, chunk and index of CONTAINER; change nothing.
 
     An error means that content cannot be had or may be wrong; a warning, that something is odd and harmless. Each names
-    the file, the array and the chunk. Exit code 0: no errors; 1: errors; 2: it could not be checked.
+    the file, the array and the chunk. Exit code 0: no errors; 3: errors; 1: it could not be checked.
 
     Example: arrayfs verify weather.af
     """
@@ -36,9 +34,9 @@ def verify(ctx: click.Context, container: str, as_json: bool) -> None:
                 click.echo(str(finding))
     except (ArrayFSError, OSError) as error:
         click.echo(f"arrayfs: {container} could not be checked: {error}", err=True)
-        ctx.exit(NOT_CHECKED)
+        ctx.exit(ExitCode.FAILED)
     if as_json:
         text.echo_json({"errors": numbers["error"], "warnings": numbers["warning"], "findings": listed})
     else:
         click.echo(f"{container}: {text.count(numbers['error'], 'error')}, {text.count(numbers['warning'], 'warning')}")
-    ctx.exit(FOUND if numbers["error"] else 0)
+    ctx.exit(ExitCode.DAMAGED if numbers["error"] else ExitCode.DONE)

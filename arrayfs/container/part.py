@@ -28,15 +28,16 @@ _serials = itertools.count(-1, -1)
 class LayerPart:
     """Blocks of a layer that has no footer yet.
 
-    serial: unique in this process and never a sealed layer's. id: the id that the layer will have.
+    serial: unique in this process and never a sealed layer's. id: the id that the layer will have; a journal names it,
+    so a part that takes another's place keeps it, in a file of its own.
     Block i is entry i of the columns; its id in the footer is i.
     """
 
-    def __init__(self, store: Store, names: ContainerNames) -> None:
+    def __init__(self, store: Store, names: ContainerNames, layer_id: bytes | None = None) -> None:
         self.serial = next(_serials)
-        self.id = secrets.token_bytes(16)
+        self.id = layer_id or secrets.token_bytes(16)
         self._store = store
-        self._part_name = names.part(self.id.hex())
+        self._part_name = names.part(secrets.token_hex(16))
         self._part: Part | None = None
         self._file_offsets = array("Q")
         self._stored_sizes = array("Q")

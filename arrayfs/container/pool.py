@@ -66,15 +66,14 @@ class Pool:
             self._part = LayerPart(self._store, self._names)
         return self._part
 
+    def begin(self, layer_id: bytes) -> None:
+        """Have the next layer get this id. Nothing may have been packed yet."""
+        self._part = LayerPart(self._store, self._names, layer_id)
+
     @property
     def packed_size(self) -> int:
         """Bytes of the next sidecar so far."""
         return self._part.part.size if self._part is not None and len(self._part) else 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything was packed yet."""
-        return self._part is not None
 
     def touch(self, array: Array) -> None:
         """Have the next commit look at `array`."""
@@ -198,7 +197,7 @@ class Pool:
         """
         old = self._part
         if old is not None and len(old) and not old.can_sync():
-            new = LayerPart(self._store, self._names)
+            new = LayerPart(self._store, self._names, old.id)
             try:
                 old.copy_to(new)
             except BaseException:

@@ -1,7 +1,7 @@
 """Around every handler: what it raises becomes an errno, never the end of the mount.
 
 pyfuse3 lets a handler raise FUSEError only; any other exception ends the session and leaves its request without an
-answer.
+answer. Everything is caught, also what is no `Exception`: a library in Rust panics with a BaseException.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 
 from arrayfs.fuse.errnos import explain
 
@@ -27,7 +28,7 @@ def request(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
             return method(*args, **kwargs)
         except pyfuse3.FUSEError:
             raise
-        except Exception as error:  # noqa: BLE001  one of the two places where everything is caught
+        except BaseException as error:  # noqa: BLE001  one of the two places where everything is caught
             raise pyfuse3.FUSEError(explain(method.__name__, error)) from None
 
     return answered
@@ -40,9 +41,9 @@ def waiting_request(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
     async def answered(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(*args, **kwargs)
-        except pyfuse3.FUSEError:
+        except (pyfuse3.FUSEError, GeneratorExit, trio.Cancelled):  # the last two end a session loop, not a request
             raise
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             raise pyfuse3.FUSEError(explain(method.__name__, error)) from None
 
     return answered

@@ -14,11 +14,14 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from arrayfs import errors
-from arrayfs.errors import ArrayFSError, MountError, RefusedError
+from arrayfs.errors import ArrayFSError, DaemonDiedError, MountError, RefusedError
 
 
 class Report:
-    """The daemon's end of the pipe; one answer can be given."""
+    """The daemon's end of the pipe; one answer can be given.
+
+    It raises BrokenPipeError if the caller has gone meanwhile.
+    """
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -31,38 +34,36 @@ class Report:
         self._answer({"kind": type(error).__name__, "text": str(error) or type(error).__name__})
 
     def _answer(self, words: dict[str, str]) -> None:
-        if self._pipe >= 0:
-            os.write(self._pipe, json.dumps(words).encode())
-            os.close(self._pipe)
-            self._pipe = -1
+        pipe, self._pipe = self._pipe, -1
+        if pipe >= 0:
+            try:
+                os.write(pipe, json.dumps(words).encode())
+            finally:
+                os.close(pipe)
 
 
 def fork_daemon(serve: Callable[[Report], None]) -> None:
     """Run `serve` in a process without a terminal or a parent; return when it reports success.
 
-    Raises the error that it reports, as the same class if it is one of ours, else as MountError. The daemon keeps the
-    working directory: relative paths that it has taken over still hold.
+    Raises the error that it reports, as the same class if it is one of ours, else as MountError, and DaemonDiedError if
+    it ended without a word. The daemon keeps the working directory: relative paths that it has taken over still hold.
     """
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
+        os.close(reader)  # so that writing fails when the caller has gone
         _run_as_daemon(serve, Report(writer))
     os.close(writer)
     os.waitpid(child, 0)
     with open(reader, "rb") as pipe:
         answer = pipe.read()
     if not answer:
-        raise MountError("the daemon ended before the mount answered")
+        raise DaemonDiedError("the daemon died before the mount answered")
     words = json.loads(answer)
     if words:
         raise _same_error(words["kind"], words["text"])
-
-
-def open_log(path: str) -> int:
-    """Open a daemon's log for appending (made with mode 0600), the null device for "". Returns the descriptor."""
-    return os.open(path or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 def detach(output: int) -> None:

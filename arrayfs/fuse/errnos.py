@@ -1,14 +1,12 @@
-"""Errors to errno: the one table, and what is logged on the way."""
+"""Errors to errno: the one table, and which of them the log is told of."""
 
 from __future__ import annotations
 
 import errno
-import logging
 from typing import Final
 
 from arrayfs import errors
-
-log = logging.getLogger("arrayfs.fuse")
+from arrayfs.fuse.incidents import Incidents
 
 ERRNO: Final[list[tuple[type[Exception], int]]] = [  # first match wins
     (errors.NoEntryError, errno.ENOENT),
@@ -30,10 +28,13 @@ ERRNO: Final[list[tuple[type[Exception], int]]] = [  # first match wins
 # tree.
 FROM_BELOW: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
-_logged: set[tuple[str, str]] = set()
+# An errno that says little: what happened stands in the log.
+LOGGED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM})
+
+_incidents = Incidents()
 
 
-def errno_of(error: Exception) -> int:
+def errno_of(error: BaseException) -> int:
     """Return the errno that the program gets for an error of the tree; EIO for one that nobody expected."""
     if isinstance(error, errors.RefusedError):
         return error.errno or errno.EIO
@@ -45,18 +46,13 @@ def errno_of(error: Exception) -> int:
     return errno.EIO
 
 
-def explain(operation: str, error: Exception) -> int:
-    """Return `errno_of(error)`; when that says little, write down what happened, each thing once.
+def explain(operation: str, error: BaseException) -> int:
+    """Return `errno_of(error)`; when that says little, write down what happened. Raises nothing.
 
     Damage is named in one line (the message says file, block, array and chunk), what nobody expected with its
     traceback.
     """
     number = errno_of(error)
-    if number not in (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
-        return number
-    key = (operation, repr(error))
-    if key not in _logged and len(_logged) < 10_000:
-        _logged.add(key)
-        expected = isinstance(error, errors.ArrayFSError | OSError)
-        log.error("%s: %s: %s", operation, type(error).__name__, error, exc_info=None if expected else error)
+    if number in LOGGED:
+        _incidents.tell(operation, error)
     return number

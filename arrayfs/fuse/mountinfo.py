@@ -1,11 +1,19 @@
-"""What the kernel says is mounted where (`/proc/self/mountinfo`), without touching the mounts themselves."""
+"""What the kernel says is mounted where (`/proc/self/mountinfo`), and what to do about a mount that nobody serves.
+
+Only `is_dead` touches a mount, and may wait for one that is alive.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+KIND: Final = "fuse.arrayfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,32 @@ def resolve(mountpoint: str) -> str:
     if mount_at(path) is None and os.path.islink(path):
         return os.path.realpath(path)
     return path
+
+
+def is_dead(entry: MountEntry) -> bool:
+    """Whether nobody serves a mount of ours any more: its daemon was killed, or its connection aborted.
+
+    Asked by statfs, which the kernel never answers from what it knows. Do not ask while a daemon is known to live: one
+    that hangs keeps the caller waiting.
+    """
+    if entry.kind != KIND:
+        return False
+    try:
+        os.statvfs(entry.mountpoint)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)  # the second: it ended while we asked
+    return False
+
+
+def take_away_dead(mountpoint: str) -> None:
+    """Take away dead mounts of ours, also several on top of each other, also while files are open there.
+
+    Only for who holds the lock of the mount point's state file: otherwise somebody else may have mounted meanwhile.
+    """
+    while (entry := mount_at(mountpoint)) is not None and is_dead(entry):
+        command = ["fusermount3", "-u", "-z", "--", mountpoint]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            return
 
 
 def abort_connection(entry: MountEntry) -> bool:

@@ -63,6 +63,8 @@ class Notifier:
                 job()
             except OSError as error:  # the session is gone
                 log.debug("invalidation: %s", error)
+            except Exception:  # the next one must still be sent
+                log.exception("an invalidation failed")
 
 
 def _forget_inode(inode: int) -> Callable[[], None]:

@@ -106,10 +106,10 @@ class TreeOperations(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         forget, forgotten = self._tree.forget, self._pages.forgotten
         for inode, count in inode_list:
-            forgotten(inode)
             try:
+                forgotten(inode)
                 forget(inode, count)
-            except Exception as error:  # noqa: BLE001  nobody waits for an answer, but the mount must go on
+            except BaseException as error:  # noqa: BLE001  nobody waits for an answer, but the mount must go on
                 explain("forget", error)
 
     @request
@@ -210,7 +210,10 @@ class TreeOperations(pyfuse3.Operations):
         handle = self._new_handle(inode, file)
         cacheable = file.cacheable
         if cacheable and not write and self._pages.wants(inode) and self._open_count[inode] == 1:
-            self._warm_up(handle, inode, file)
+            try:
+                self._warm_up(handle, inode, file)
+            except BaseException as error:  # noqa: BLE001  the handle is there, and the READ meets the error again
+                explain("open", error)
         return FileInfo(fh=handle, keep_cache=cacheable)
 
     @request

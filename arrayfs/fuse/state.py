@@ -126,12 +126,14 @@ def wait_for_end(mountpoint: str) -> MountState | None:
 
 
 def process_start(pid: int) -> int:
-    """Return when a process began, in clock ticks since boot (field 22 of its stat line), 0 if there is none."""
+    """Return when a process began, in clock ticks since boot (field 22 of its stat line), 0 if there is none, or if it
+    has ended and nobody took note of that.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return int(fields[19])
+    return 0 if fields[0] in "ZX" else int(fields[19])
 
 
 def _open_locked(path: Path, mountpoint: str) -> int:

@@ -55,6 +55,18 @@ class OpenDirectory(Protocol):
     def release(self) -> None: ...
 
 
+class Control(Protocol):
+    """The control directory, as far as the mount adds to it."""
+
+    figures: dict[str, Callable[[], object]]
+    """Further members of the status: by name, the call that makes a value for JSON."""
+
+    recent_operations: Callable[[], bytes]
+
+    def path_of(self, ino: int) -> str | None:
+        """Where an inode is below the root, None if it has no name."""
+
+
 class Tree(Protocol):
     """A container as a tree of files. Calls may come from several threads; the tree has its own lock."""
 
@@ -62,6 +74,9 @@ class Tree(Protocol):
 
     @property
     def read_only(self) -> bool: ...
+
+    @property
+    def control(self) -> Control: ...
 
     def lookup(self, parent: int, name: str) -> Attr | None: ...
 

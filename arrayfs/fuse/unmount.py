@@ -31,9 +31,9 @@ def umount(mountpoint: str, *, lazy: bool = False) -> MountResult:
     if entry is None and read_state(path) is None:
         raise MountError(f"{path}: nothing is mounted here")
     if entry is not None:
-        if entry.kind != "fuse.arrayfs":
+        if entry.kind != mountinfo.KIND:
             raise MountError(f"{path}: the mount here is not of arrayfs but {entry.kind}")
-        _take_away(path, lazy)
+        _take_away(path, lazy=lazy or _is_dead(path, entry))
     end = wait_for_end(path)
     if end is None:
         raise MountError(f"{path}: unmounted, but its daemon left no word here (another user's?)")
@@ -42,14 +42,20 @@ def umount(mountpoint: str, *, lazy: bool = False) -> MountResult:
         seen = f"; see {info.log}" if info.log else ""
         raise MountError(
             f"{path}: the daemon of {info.container} (pid {info.pid}) died without a commit; "
-            f"what was written since the last one is lost{seen}"
+            f"the next mount for writing takes up what was closed since the last one{seen}"
         )
     if end.result.error:
         raise MountError(f"{path}: unmounted, but {end.info.container}: {end.result.error}")
     return end.result
 
 
-def _take_away(path: str, lazy: bool) -> None:
+def _is_dead(path: str, entry: mountinfo.MountEntry) -> bool:
+    """Whether files that are still open there are of no use to anybody."""
+    state = read_state(path)
+    return (state is None or not state.alive) and mountinfo.is_dead(entry)
+
+
+def _take_away(path: str, *, lazy: bool) -> None:
     command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -45,6 +45,7 @@ class LocalPart:
         self._writable = True
         self._torn = False  # there may be bytes behind `size`, left by a failed append
         self._sync_error: OSError | None = None
+        self._named = False  # the name itself is known to survive a loss of power
 
     def append(self, *buffers: Buffer) -> int:
         views = [memoryview(buffer).cast("B") for buffer in buffers if memoryview(buffer).nbytes]
@@ -78,7 +79,12 @@ class LocalPart:
 
     def sync(self) -> None:
         with self._lock:
-            self._sync(self._writing(), os.fdatasync)
+            file = self._writing()
+        # Without the lock: others append meanwhile, and are synced together by the next call.
+        self._sync(file, os.fdatasync)
+        if not self._named:
+            self._folder.sync()
+            self._named = True
 
     def publish(self, name: str) -> None:
         # Steps, and what power loss after each leaves:

@@ -1,69 +1,101 @@
-"""A tree that commits by itself at an interval: what a killed daemon can lose is bounded by it.
+"""A tree open for writing that looks after itself: it syncs its journal, and commits, at intervals.
 
-The commits run in a thread of their own; they take the tree's lock like any other call. The thread ends before the tree
-is closed, so the commit of the close is always the last one.
+What a loss of power can take is bounded by the first, how far back the newest version lies by the second. Both run in
+threads of their own and call the tree like anybody else. They end before the tree is closed, so the commit of the close
+is always the last one.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.errors import ArrayFSError
-from arrayfs.view.tree import Tree
+from arrayfs.store.protocol import Store
+from arrayfs.view.journaled import JournaledTree
+from arrayfs.view.takeup import take_up
 
 log = logging.getLogger("arrayfs.view")
 
+# Without an fsync, a loss of power takes what was acknowledged in the last so many seconds at most.
+SYNC_EVERY = 5.0
 
-class Autocommit:
-    """Commits a tree every `seconds` between `start` and `stop`."""
 
-    def __init__(self, tree: Tree, seconds: float) -> None:
-        self._tree = tree
+class Repeating:
+    """Calls `work` every `seconds` between `start` and `stop`."""
+
+    def __init__(self, seconds: float, work: Callable[[], object], name: str) -> None:
         self._seconds = seconds
+        self._work = work
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="autocommit", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; the first commit comes after one interval."""
+        """Begin; the first call comes after one interval."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after the commit that is under way."""
+        """End, after the call that is under way."""
         self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):
             try:
-                self._tree.commit()
+                self._work()
             except (ArrayFSError, OSError, MemoryError) as error:
                 # the changes are kept, and the next interval tries again
-                log.error("commit at an interval failed: %s", error)
+                log.error("%s failed: %s", self._thread.name, error)
+            except Exception:
+                log.exception("%s failed", self._thread.name)
 
 
-class CommittingTree(Tree):
-    """A tree with an `Autocommit` for as long as it is open."""
+class WritableTree(JournaledTree):
+    """A journaled tree with its intervals, for as long as it is open."""
 
-    def __init__(self, container: Container, look: int, seconds: float) -> None:
-        super().__init__(container, look)
-        self._autocommit = Autocommit(self, seconds)
-        self._autocommit.start()
+    def __init__(
+        self,
+        container: Container,
+        look: int = 3,
+        journals: Store | None = None,
+        *,
+        commit_every: float | None = None,
+        sync_every: float = SYNC_EVERY,
+    ) -> None:
+        """Intervals in seconds; commit_every: None for no commits but those asked for."""
+        super().__init__(container, look, journals)
+        self._intervals = [Repeating(sync_every, self.sync, "sync at an interval")]
+        if commit_every is not None:
+            self._intervals.append(Repeating(commit_every, self.commit, "commit at an interval"))
+        for interval in self._intervals:
+            interval.start()
 
     def close(self) -> CommitReport | None:
-        self._autocommit.stop()
+        for interval in self._intervals:
+            interval.stop()
         return super().close()
 
 
-def open_committing_tree(
-    url: str, seconds: float, *, look: int = 3, options: ContainerOptions | None = None
-) -> CommittingTree:
-    """Open a container for writing as a tree that commits every `seconds`. look: Zarr format 3 or 2."""
+def open_writable_tree(
+    url: str,
+    *,
+    look: int = 3,
+    options: ContainerOptions | None = None,
+    journals: Store | None = None,
+    commit_every: float | None = None,
+    sync_every: float = SYNC_EVERY,
+) -> WritableTree:
+    """Open a container for writing, after taking up what writers that ended left. look: Zarr format 3 or 2.
+
+    journals: the store in which journals are kept, by default the container's. Intervals are seconds.
+    """
     container = Container.open(url, "a", options)
     try:
-        return CommittingTree(container, look, seconds)
+        take_up(container, journals)
+        return WritableTree(container, look, journals, commit_every=commit_every, sync_every=sync_every)
     except BaseException:
         container.close()
         raise

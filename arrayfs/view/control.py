@@ -1,16 +1,18 @@
 """The control directory `.arrayfs/`: what the mount says of itself, and the file through which it is told to commit.
 
-It is found by name and in no listing, so copies and walks never enter it.
+It is found by name and in no listing, so copies and walks never enter it. What is read there is made when its name is
+looked up, and an open file keeps what it showed: who looks the name up while it is open gets another inode.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from arrayfs.errors import RefusedError
+from arrayfs.errors import ArrayFSError, RefusedError
 from arrayfs.view.nodes import Binding, Directory, File
 
 if TYPE_CHECKING:
@@ -19,23 +21,57 @@ if TYPE_CHECKING:
 
 NAME = ".arrayfs"
 STATUS = "status.json"
+LOG = "log"
 COMMIT = "commit"
-# Only the user who mounted may read the status or commit.
-STATUS_MODE = 0o100400
+# Only the user who mounted may read or commit.
+READ_MODE = 0o100400
 COMMIT_MODE = 0o100200
 # A message is text for a person; this is a page of it.
 MESSAGE_LIMIT = 4096
 
 
+class Shown:
+    """A file of the control directory that is made anew for each who opens it.
+
+    files: one inode for each content that is held open, and one for the next; they are used again.
+    """
+
+    def __init__(self, name: str, content: Callable[[], bytes], new_file: Callable[[str, int], File]) -> None:
+        self.name = name
+        self._content = content
+        self._new_file = new_file
+        self.files = [new_file(name, READ_MODE)]
+
+    def fresh(self, current: File, now: int) -> File:
+        """Return a file that nobody has open, with the content of this moment: its size is right before it is read."""
+        file = current if not current.opens else next((file for file in self.files if not file.opens), None)
+        if file is None:
+            file = self._new_file(self.name, READ_MODE)
+            self.files.append(file)
+        file.kept = self._content()
+        file.size = len(file.kept)
+        file.mtime_ns = now
+        return file
+
+
 class Control:
-    """The nodes of the control directory, and what writing to them does."""
+    """The nodes of the control directory, and what writing to them does.
+
+    Who serves the tree can have more shown: `figures` are further members of the status, by name, each made by a call;
+    `recent_operations` gives the content of `.arrayfs/log`, which is empty without.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self.figures: dict[str, Callable[[], object]] = {}
+        self.recent_operations: Callable[[], bytes] = bytes
         self.directory = Directory(tree.numbers.take(), tree.root, NAME, tree.now())
         self.directory.loaded = True
         tree.nodes[self.directory.ino] = self.directory
-        self._status = self._file(STATUS, STATUS_MODE)
+        self._shown = {
+            STATUS: Shown(STATUS, self._status_file, self._file),
+            LOG: Shown(LOG, self._log_file, self._file),
+        }
         self._commit = self._file(COMMIT, COMMIT_MODE)
         # what the newest commit through this tree made, None before the first
         self.last_commit: dict[str, object] | None = None
@@ -52,13 +88,33 @@ class Control:
             return self.directory
         return None
 
-    def refresh(self) -> None:
-        """Make the status anew: its size has to be right before it is read. Who has it open reads on what was there."""
-        if self._status.opens:
-            return
-        self._status.kept = json.dumps(self.status(), indent=2).encode() + b"\n"
-        self._status.size = len(self._status.kept)
-        self._status.mtime_ns = self._tree.now()
+    def entry(self, name: str) -> Directory | File:
+        """An entry of the control directory that is there; one that is read is made anew."""
+        found, shown = self.directory.children[name], self._shown.get(name)
+        if shown is None or isinstance(found, Directory):
+            return found
+        file = self.directory.children[name] = shown.fresh(found, self._tree.now())
+        return file
+
+    def path_of(self, ino: int) -> str | None:
+        """Where an inode is, from the root down ("" is the root itself); None if it has no name."""
+        try:
+            with self._tree.container.lock:
+                node = self._tree.node(ino)
+                if isinstance(node, tuple):
+                    zarr, coord = node
+                    return "/".join((*zarr.root.path(), *zarr.keys.components(coord)))
+                if isinstance(node, Directory):
+                    return "/".join(node.path())
+                return "/".join(self._tree.path_of(node.bindings[0])) if node.bindings else None
+        except (ArrayFSError, OSError):
+            return None
+
+    def _log_file(self) -> bytes:
+        return self.recent_operations()
+
+    def _status_file(self) -> bytes:
+        return json.dumps(self.status(), indent=2).encode() + b"\n"
 
     def status(self) -> dict[str, object]:
         """What `.arrayfs/status.json` says."""
@@ -81,9 +137,10 @@ class Control:
                 "unsettled_files": len(self._tree.files.unsettled),
             },
             "cache": {"bytes": cache.size, "limit": cache.limit, "hits": cache.hits, "misses": cache.misses},
+            "journal": self._tree.journal_status(),
             "warnings": self._tree.warnings[-100:],
             "last_commit": self.last_commit,
-        }
+        } | {name: figures() for name, figures in self.figures.items()}
 
     def committed(self, report: CommitReport, message: str) -> None:
         """Note what the newest commit of this mount made."""
@@ -101,18 +158,17 @@ class Control:
 
     def owns(self, file: File) -> bool:
         """Whether this is a file of the control directory."""
-        return file is self._status or file is self._commit
+        return bool(file.bindings) and file.bindings[0].directory is self.directory
 
     def check_open_for_writing(self, file: File) -> None:
         """Raise RefusedError unless this file may be written."""
-        if file is self._status:
-            raise RefusedError(errno.EACCES, f"{NAME}/{STATUS} is made by arrayfs")
+        self.refuse_change(file)
         self._tree.container.check_writable()
 
     def refuse_change(self, file: File) -> None:
         """Raise RefusedError for a truncation of a control file that cannot be."""
-        if file is self._status:
-            raise RefusedError(errno.EACCES, f"{NAME}/{STATUS} is made by arrayfs")
+        if self.owns(file) and file is not self._commit:
+            raise RefusedError(errno.EACCES, f"{NAME}/{file.bindings[0].name} is made by arrayfs")
 
     def refuse_mode(self, file: File) -> None:
         """Raise RefusedError for a chmod of a control file: they are for their owner alone."""

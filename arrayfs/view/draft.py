@@ -134,6 +134,11 @@ class Draft:
             out[start : start + size] = self._read_piece(number, 0, size)
         return bytes(out)
 
+    def changed_bytes(self) -> Iterator[tuple[int, bytes]]:
+        """Offset and content of what differs from the base; later writes do not change what was given out."""
+        for number, piece in self.changed():
+            yield number * PIECE_SIZE, bytes(piece)
+
     def changed(self) -> Iterator[tuple[int, bytes | bytearray]]:
         """The pieces that differ from the base, by number."""
         return iter(sorted(self.pieces.items()))

@@ -254,13 +254,14 @@ class Files:
         """Put a flushed plain file into its arrays."""
         if file not in self.unsettled or file.draft is None:
             return
-        del self.unsettled[file]
-        self._unsettled_size -= file.draft.held
         for binding in file.bindings:
             if binding.zarr is None:
                 self._store_plain(file, binding, file.draft)
         if not file.bindings:
             file.kept = file.draft.whole()
+        # last: where the medium failed above, the next settling has to do it again
+        del self.unsettled[file]
+        self._unsettled_size -= file.draft.held
         file.draft, file.judged = None, False
 
     def settle_all(self) -> None:
@@ -278,12 +279,13 @@ class Files:
 
     def _store_plain(self, file: File, binding: Binding, draft: Draft) -> None:
         container = self._container
-        if binding.array is None:
-            binding.array = container.define(self.array_name(binding), plain.spec_of(0), {})
+        array = self.backing(binding)
+        if array is None:
+            array = binding.array = container.define(self.array_name(binding), plain.spec_of(0), {})
             draft = _self_contained(draft)
-        plain.store(container, binding.array, draft, file.mtime_ns)
+        plain.store(container, array, draft, file.mtime_ns)
         file.size = draft.size
-        container.set_attributes(binding.array, plain.attributes_of(draft.size, file.mode, file.mtime_ns))
+        container.set_attributes(array, plain.attributes_of(draft.size, file.mode, file.mtime_ns))
 
     def store_attributes(self, file: File) -> None:
         """Mode or time of a stored plain file changed."""
@@ -292,8 +294,9 @@ class Files:
                 self._container.set_attributes(binding.array, plain.attributes_of(file.size, file.mode, file.mtime_ns))
 
     def _drop_plain(self, binding: Binding) -> None:
-        if binding.array is not None:
-            self._container.remove(binding.array)
+        array = self.backing(binding)
+        if array is not None:
+            self._container.remove(array)
             binding.array = None
 
     def array_name(self, binding: Binding) -> str:

@@ -31,6 +31,11 @@ class OpenFile:
         return self._file.ino
 
     @property
+    def file(self) -> File:
+        """The inode."""
+        return self._file
+
+    @property
     def cacheable(self) -> bool:
         """Whether what the kernel has of this inode stays right until it is written through the mount."""
         return not self._file.synthetic and not self._tree.control.owns(self._file)

@@ -177,7 +177,10 @@ class Tree:
             if truncate and not self.control.owns(file):
                 file.mtime_ns = self.now()
                 self.files.truncate(file, 0)
-            return OpenFile(self, file, write=write or truncate)
+            return self._handle(file, write=write or truncate)
+
+    def _handle(self, file: File, *, write: bool) -> OpenFile:
+        return OpenFile(self, file, write=write)
 
     def opendir(self, ino: int) -> OpenDirectory:
         """Begin a listing."""
@@ -217,6 +220,10 @@ class Tree:
             return None if self.read_only else self.commit()
         finally:
             self.container.close()
+
+    def journal_status(self) -> dict[str, object] | None:
+        """What the status says of the journal; a tree without one: None."""
+        return None
 
     # --- nodes --------------------------------------------------------------------------------------------------------
 
@@ -266,9 +273,7 @@ class Tree:
         self.documents.zarr(directory)  # directories below it learn here that they lie between its chunks
         child = directory.children.get(name)
         if child is not None:
-            if directory is self.control.directory:
-                self.control.refresh()
-            return child
+            return self.control.entry(name) if directory is self.control.directory else child
         place = self.chunk_place(directory, name)
         if place is not None:
             zarr, coord = place
@@ -381,8 +386,10 @@ class Tree:
         """The last handle of a file was released: keep of it only what has to stay."""
         if not file.bindings:
             return
-        file.kept = None
         binding = file.bindings[0]
+        if binding.directory is self.control.directory:
+            return  # who looked it up meanwhile is about to read it
+        file.kept = None
         zarr = binding.zarr
         if zarr is None or file.draft is not None or len(file.bindings) > 1 or file.ino in self.nodes:
             return

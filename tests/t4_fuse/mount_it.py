@@ -72,6 +72,9 @@ class Watched:
         if self.calls["fail"] or self.tree.lookup(1, "make the commit fail"):
             self.tree.close()
             raise OSError(28, "No space left on device")
+        if self.tree.lookup(1, "make the commit crash"):
+            self.tree.close()
+            raise ZeroDivisionError("a bug in the commit")
         return self.tree.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import mmap
 import os
 import shutil
@@ -136,10 +137,7 @@ def test_unlinked_while_open(mounted: Mounted) -> None:
     assert os.listdir(mounted.mountpoint) == []
 
 
-@keeps(
-    "A file that is never closed is not committed; of one that is open, a commit takes what its last "
-    "close or fsync left."
-)
+@keeps("Of a file that is open, a commit takes what its last close or fsync left.")
 def test_a_commit_takes_what_was_closed(mounted: Mounted) -> None:
     with opened(mounted / "f", os.O_CREAT | os.O_RDWR) as fd, opened(mounted / "g", os.O_CREAT | os.O_RDWR) as never:
         os.write(fd, b"synced")
@@ -201,7 +199,7 @@ def test_whole_trees(mounted: Mounted, tmp_path: Path) -> None:
 def test_the_control_directory(mounted: Mounted) -> None:
     (mounted / "f").write_bytes(b"")
     assert os.listdir(mounted.mountpoint) == ["f"]
-    assert sorted(os.listdir(mounted / ".arrayfs")) == ["commit", "status.json"]
+    assert sorted(os.listdir(mounted / ".arrayfs")) == ["commit", "log", "status.json"]
     assert mounted.status()["dirty"]["unsettled_files"] == 1  # type: ignore[index]
     for change in (
         lambda: os.mkdir(mounted / ".arrayfs/x"),
@@ -213,8 +211,22 @@ def test_the_control_directory(mounted: Mounted) -> None:
     ):
         with refused(errno.EPERM):
             change()
-    with refused(errno.EACCES):
-        os.open(mounted / ".arrayfs/status.json", os.O_WRONLY)
+    for name in ("status.json", "log"):
+        with refused(errno.EACCES):
+            os.open(mounted / ".arrayfs" / name, os.O_WRONLY)
+
+
+@keeps("Who opens .arrayfs/status.json reads what holds at that moment, also while others have it open.")
+def test_the_status_while_others_read_it(mounted: Mounted) -> None:
+    held = []
+    for number in range(3):
+        (mounted / f"f{number}").write_bytes(b"")
+        held.append(os.open(mounted / ".arrayfs/status.json", os.O_RDONLY))
+    for number, file in enumerate(held):
+        content = os.read(file, os.fstat(file).st_size)
+        assert json.loads(content)["dirty"]["unsettled_files"] == number + 1
+        assert os.read(file, 1) == b""
+        os.close(file)
 
 
 @keeps("Writing a message into .arrayfs/commit commits; when the write returns, the version is durable.")

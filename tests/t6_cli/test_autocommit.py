@@ -11,7 +11,7 @@ import pytest
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container
-from arrayfs.view.autocommit import open_committing_tree
+from arrayfs.view.autocommit import open_writable_tree
 from arrayfs.view.tree import Tree
 
 
@@ -47,7 +47,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
 
 
 def test_what_was_closed_is_committed_within_the_interval(container: str, commits: threading.Semaphore) -> None:
-    tree = open_committing_tree(container, 0.01)
+    tree = open_writable_tree(container, commit_every=0.01)
     write(tree, "a", b"first")
     for _ in range(2):  # the first may have begun before the file was there
         assert commits.acquire(timeout=30)
@@ -57,13 +57,13 @@ def test_what_was_closed_is_committed_within_the_interval(container: str, commit
 
 
 def test_closing_ends_the_thread_before_the_last_commit(container: str) -> None:
-    tree = open_committing_tree(container, 3600)
+    tree = open_writable_tree(container, commit_every=3600)
     write(tree, "a", b"first")
-    assert "autocommit" in {thread.name for thread in threading.enumerate()}
+    assert "commit at an interval" in {thread.name for thread in threading.enumerate()}
     report = tree.close()
     assert report is not None
     assert report.sidecar == "v.1.af"
-    assert "autocommit" not in {thread.name for thread in threading.enumerate()}
+    assert "commit at an interval" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_failed_commit_is_logged_and_shown_and_tried_again(
@@ -79,7 +79,7 @@ def test_a_failed_commit_is_logged_and_shown_and_tried_again(
 
     monkeypatch.setattr(Container, "commit", failing)
     with caplog.at_level(logging.ERROR):
-        tree = open_committing_tree(container, 0.01)
+        tree = open_writable_tree(container, commit_every=0.01)
         write(tree, "a", b"first")
         assert failed.wait(30)
         tree.close()
@@ -89,8 +89,27 @@ def test_a_failed_commit_is_logged_and_shown_and_tried_again(
         assert ".arrayfs/files/a" in reader
 
 
+def test_a_bug_in_a_commit_does_not_end_the_thread(
+    container: str, commits: threading.Semaphore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit, failed = Container.commit, threading.Event()
+
+    def failing(self: Container, message: str = "") -> CommitReport | None:
+        if failed.is_set():
+            return commit(self, message)
+        failed.set()
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Container, "commit", failing)
+    tree = open_writable_tree(container, commit_every=0.01)
+    assert failed.wait(30)
+    assert commits.acquire(timeout=30)  # one after the one that failed
+    tree.close()
+    assert "ZeroDivisionError: a bug" in caplog.text
+
+
 def test_the_status_tells_of_the_last_commit(container: str) -> None:
-    tree = open_committing_tree(container, 3600)
+    tree = open_writable_tree(container, commit_every=3600)
     assert tree.control.last_commit is None
     write(tree, "a", b"first")
     report = tree.commit("why")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from arrayfs.container.container import Container
 from arrayfs.fuse import mountinfo
 from arrayfs.fuse.unmount import find_mount
+from tests.t4_fuse.promises import keeps
 from tests.t6_cli.conftest import DEADLINE, Place
 
 
@@ -50,10 +54,11 @@ def test_commit_with_a_message_while_mounted(place: Place) -> None:
     assert (done.returncode, done.stdout.partition(",")[0]) == (0, "committed version 1: v.1.af")
     assert place.run("commit", place.mountpoint).stdout == "nothing had changed since the last commit\n"
     (place / "note").write_text("second")
-    synced = json.loads(place.run("sync", "--json", place / "").stdout)
-    assert (synced["version"], synced["sidecar"], synced["message"]) == (2, "v.2.af", "")
+    assert json.loads(place.run("sync", "--json", place / "").stdout)["durable"] is True
+    committed = json.loads(place.run("commit", "--json", place.mountpoint).stdout)
+    assert (committed["version"], committed["sidecar"], committed["message"]) == (2, "v.2.af", "")
     status = json.loads(place.run("status", "--json", place.mountpoint).stdout)
-    assert status["last_commit"] == synced
+    assert status["last_commit"] == committed
     assert status["version"] == 2
     assert "last commit" in place.run("status", place.mountpoint).stdout
     place.umount()
@@ -199,3 +204,91 @@ def test_commit_every_commits_without_being_asked(place: Place) -> None:
     assert done.returncode == 1
     assert "died without a commit" in done.stderr
     assert content(place, "note") == "kept"
+
+
+def test_the_log_of_a_mount_in_the_background_goes_to_its_file(place: Place, tmp_path: Path) -> None:
+    place.mount("--log", str(tmp_path / "log"), "--log-level", "info")
+    place.umount()
+    assert [line.split()[1] for line in (tmp_path / "log").read_text().splitlines()] == ["INFO", "INFO"]
+    place.mount("--log", str(tmp_path / "quiet"), "--log-level", "warning")
+    place.umount()
+    assert (tmp_path / "quiet").read_text() == ""
+
+
+def test_the_log_of_a_mount_in_the_foreground_is_standard_error_or_a_file(place: Place, tmp_path: Path) -> None:
+    for options, place_of_log in [((), None), (("--log", str(tmp_path / "log")), tmp_path / "log")]:
+        process = place.start(*options)
+        os.listdir(place.mountpoint)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0
+        said = stderr if place_of_log is None else place_of_log.read_text()
+        assert f"INFO v.af[{process.pid}]: SIGTERM: unmounting {place.mountpoint}" in said
+        assert place_of_log is None or stderr == ""
+
+
+def test_log_stderr_stays_with_the_terminal_of_the_caller(place: Place, tmp_path: Path) -> None:
+    with (tmp_path / "terminal").open("w") as terminal:
+        command = [sys.executable, "-m", "arrayfs", "mount", "--create", "--log", "stderr"]
+        subprocess.run(
+            [*command, place.container, place.mountpoint], env=place.environment, stderr=terminal, check=True
+        )
+    place.umount()
+    assert "nothing to commit" in (tmp_path / "terminal").read_text()
+
+
+def test_what_was_asked_is_in_the_status_and_the_usage_log(place: Place, tmp_path: Path) -> None:
+    place.mount("--usage-log", str(tmp_path / "usage"))
+    (place / "note").write_text("x" * 1000)
+    assert not (place / "absent").exists()
+    figures = json.loads(place.run("status", "--json", place.mountpoint).stdout)["operations"]
+    assert (figures["write"]["count"], figures["write"]["bytes"]) == (1, 1000)
+    assert figures["lookup"]["errors"] >= 1
+    assert sum(figures["lookup"]["us_below"].values()) == figures["lookup"]["count"]
+    shown = place.run("status", place.mountpoint).stdout
+    assert [line.split()[:4] for line in shown.splitlines() if line.startswith("write")] == [
+        ["write", "1", "1000", "B"]
+    ]
+    recent = (place / ".arrayfs/log").read_bytes()
+    written = (tmp_path / "usage").read_bytes()
+    assert written.startswith(recent)
+    lines = [json.loads(line) for line in recent.splitlines()]
+    made = next(line for line in lines if line["op"] == "create")
+    assert (made["path"], made["pid"], made["errno"]) == ("note", os.getpid(), 0)
+    assert "absent" in [line.get("path") for line in lines if line["errno"] == errno.ENOENT]
+    place.umount()
+
+
+@keeps(".arrayfs/log has the last 1000 operations of a mount with a usage log, and is empty without one.")
+def test_operations_are_counted_when_that_was_asked_for(place: Place) -> None:
+    place.mount()
+    assert json.loads((place / ".arrayfs/status.json").read_bytes())["operations"] is None
+    assert "slowest" not in place.run("status", place.mountpoint).stdout
+    assert (place / ".arrayfs/log").read_bytes() == b""
+    place.umount()
+    place.mount("--stats")
+    (place / "note").write_text("x")
+    assert json.loads((place / ".arrayfs/status.json").read_bytes())["operations"]["write"]["count"] == 1
+    assert (place / ".arrayfs/log").read_bytes() == b""
+    place.umount()
+
+
+def test_a_log_that_cannot_be_written_is_named_and_nothing_mounted(place: Place) -> None:
+    for option in ("--log", "--usage-log"):
+        done = place.run("mount", "--create", option, "/nowhere/at/all", place.container, place.mountpoint)
+        assert done.returncode == 1
+        assert "/nowhere/at/all: No such file or directory" in done.stderr
+        assert mountinfo.mount_at(str(place.mountpoint)) is None
+
+
+def test_mount_takes_a_dead_mount_away(place: Place) -> None:
+    place.mount()
+    state = find_mount(str(place.mountpoint))
+    assert state is not None
+    daemon = os.pidfd_open(state.info.pid)
+    os.kill(state.info.pid, signal.SIGKILL)
+    select.select([daemon], [], [], DEADLINE)
+    os.close(daemon)
+    assert "its daemon died" in place.run("status", place.mountpoint).stderr
+    place.mount()
+    place.umount()

@@ -1,0 +1,254 @@
+"""A writer's journal, a file of the store: what was done since the last commit, so that a killed writer loses nothing.
+
+Records are collected in memory and appended together: `write` makes them survive the process, `sync` the power. A
+journal begins with the first record after a commit and is removed by the next commit. One process writes it and has it
+locked for as long as it lives; what the next open for writing does with one that nobody holds: `view/takeup.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from arrayfs.errors import FormatError, LockedError, MissingObjectError, ShortReadError
+from arrayfs.format import log
+from arrayfs.format.log import LogHeader, Operation
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store.protocol import Part, Store
+
+# Records wait in memory up to this many bytes, if nothing has to survive sooner.
+WAITING_LIMIT = 1 << 20
+
+
+class Journal:
+    """The journal of one writer.
+
+    `add` and `write` are called under the container's lock, `sync` without it, from any thread.
+
+    Invariants
+    - `_waiting` are records that are not in the file yet, in order; `_checksum` is that of the last of them.
+    - `_synced` counts the file's bytes that survive a loss of power; `_sync_lock` protects it.
+    - After a sync that failed (`_failed`) nothing is added to the file: it is written anew first.
+    """
+
+    def __init__(self, store: Store, names: ContainerNames, header: Callable[[], LogHeader]) -> None:
+        """header: called when a journal begins."""
+        self._store, self._names, self._header = store, names, header
+        self._part: Part | None = None
+        self._waiting: list[bytes | memoryview] = []
+        self._waiting_size = 0
+        self._checksum = 0
+        self._sync_lock = threading.Lock()
+        self._synced = 0
+        self._failed = False
+        # records that this journal has, for the status
+        self.records = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return 0 if self._part is None else self._part.size
+
+    @property
+    def synced_size(self) -> int:
+        """Bytes in the file that survive a loss of power."""
+        return self._synced
+
+    @property
+    def name(self) -> str | None:
+        """The file's name, None while there is none."""
+        return None if self._part is None else self._part.name
+
+    def add(self, operation: Operation) -> None:
+        """Take a record; nothing of it is safe before `write`."""
+        if not self.records:
+            header = log.encode_header(self._header())
+            self._waiting.append(header)
+            self._checksum = log.checksum_of_header(header)
+        head, data, self._checksum = log.encode_operation(operation, self._checksum)
+        self._waiting.append(head)
+        if data:
+            self._waiting.append(data)
+        self._waiting_size += len(head) + len(data)
+        self.records += 1
+
+    def make_room(self) -> None:
+        """Write if much is waiting. Raises OSError, and then no more should be added."""
+        if self._waiting_size >= WAITING_LIMIT:
+            self.write()
+
+    def write(self) -> None:
+        """Have everything that was added survive the end of this process. Raises OSError; the records still wait."""
+        if self._failed:
+            self._renew()
+        if not self._waiting:
+            return
+        if self._part is None:
+            self._part = self._store.create_part(self._names.log(secrets.token_hex(16)))
+        self._part.append(*self._waiting)
+        self._waiting, self._waiting_size = [], 0
+
+    def sync(self, lock: threading.RLock) -> None:
+        """Have everything that was added before survive a loss of power. lock: the container's.
+
+        Many callers need few syncs: each syncs for all who wrote before. Raises OSError, also for what an earlier,
+        failed sync has lost, until it was written anew.
+        """
+        while True:
+            with lock:
+                self.write()
+                part, size = self._part, self.size
+            if part is None:
+                return
+            with self._sync_lock:
+                if part is not self._part:
+                    continue  # a commit came in between; what is left to be safe is in another file
+                if self._synced >= size:
+                    return
+                size = part.size
+                try:
+                    part.sync()
+                except OSError:
+                    self._failed = True
+                    raise
+                self._synced = size
+                return
+
+    def restart(self, still_open: Iterator[Operation]) -> None:
+        """A commit holds all that was done: begin anew, with what is not closed yet. Raises OSError.
+
+        The old file is removed last; after a crash before that, the layer that it names is in the stack.
+        """
+        with self._sync_lock:
+            old, self._part = self._part, None
+            self._waiting, self._waiting_size = [], 0
+            self._synced, self._failed, self.records = 0, False, 0
+        try:
+            for operation in still_open:
+                self.add(operation)
+                with suppress(OSError):  # all of it has to wait at least; the last word is `write`'s
+                    self.make_room()
+            self.write()
+        finally:
+            if old is not None:
+                with suppress(OSError):  # one that is left is removed at the next open
+                    old.discard()
+
+    def close(self) -> None:
+        """Let go of the file. Raises OSError if records could not be written."""
+        try:
+            self.write()
+        finally:
+            if self._part is not None:
+                self._part.close()
+
+    def _renew(self) -> None:
+        """A sync has failed, and the kernel may have forgotten what it could not write: copy the file."""
+        with self._sync_lock:
+            old = self._part
+            if old is None:
+                return
+            new = self._store.create_part(self._names.log(secrets.token_hex(16)))
+            try:
+                reader = LogReader(old.read, old.size)
+                for piece in reader.pieces():
+                    new.append(piece)
+                if reader.end != old.size:
+                    raise OSError(errno.EIO, f"the journal cannot be read back behind byte {reader.end}", old.name)
+                new.sync()
+            except BaseException:
+                with suppress(OSError):
+                    new.discard()
+                raise
+            self._part, self._synced, self._failed = new, new.size, False
+            with suppress(OSError):
+                old.discard()
+
+
+class LogReader:
+    """A journal's header and its records, as far as they are whole.
+
+    end: bytes that were read and found right. Raises FormatError at once if there is no header.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read, self._size = read, size
+        head = read(0, min(size, log.HEADER_SIZE))
+        self.header = log.decode_header(head)
+        self._checksum = log.checksum_of_header(head)
+        self._head = head
+        self.end = log.HEADER_SIZE
+
+    def operations(self) -> Iterator[Operation]:
+        """The records, one after another."""
+        for operation, _, _ in self._records():
+            yield operation
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes of the header and of each record."""
+        yield self._head
+        for _, frame, content in self._records():
+            yield frame + content
+
+    def _records(self) -> Iterator[tuple[Operation, bytes, bytes]]:
+        while True:
+            try:
+                frame = self._read(self.end, min(log.FRAME_SIZE, self._size - self.end))
+                size = log.record_size(frame)
+                if not size or self.end + log.FRAME_SIZE + size > self._size:
+                    return
+                content = self._read(self.end + log.FRAME_SIZE, size)
+                operation, self._checksum = log.decode_operation(frame, content, self._checksum)
+            except (FormatError, ShortReadError):
+                return
+            self.end += log.FRAME_SIZE + size
+            yield operation, frame, content
+
+
+@dataclass(frozen=True, slots=True)
+class FoundJournal:
+    """A journal beside a container. locked: its writer is at work.
+
+    header: None if there is none; blank: nor ever was, since nothing of the file had reached the disk.
+    """
+
+    name: str
+    size: int
+    header: LogHeader | None
+    blank: bool
+    locked: bool
+
+
+def find_journals(store: Store, names: ContainerNames) -> list[FoundJournal]:
+    """All journals of a container, in the order in which they were begun."""
+    found = []
+    for name in store.list():
+        if names.parse_log(name) is None:
+            continue
+        with suppress(MissingObjectError):  # its writer has just committed
+            found.append(_look_at(store, name))
+    return sorted(found, key=lambda journal: journal.header.time_ns if journal.header else 0)
+
+
+def _look_at(store: Store, name: str) -> FoundJournal:
+    locked = not store.is_part_abandoned(name)
+    blob = store.open(name)
+    try:
+        return FoundJournal(name, blob.size, LogReader(blob.read, blob.size).header, False, locked)
+    except FormatError:
+        head = blob.read(0, min(blob.size, log.HEADER_SIZE))
+        return FoundJournal(name, blob.size, None, len(head) < log.HEADER_SIZE or not any(head), locked)
+    finally:
+        blob.close()
+
+
+def adopt_journal(store: Store, name: str) -> Part | None:
+    """Become the owner of a journal that nobody holds; None if somebody does, or was faster."""
+    try:
+        return store.adopt_part(name)
+    except (LockedError, MissingObjectError):
+        return None

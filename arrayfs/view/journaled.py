@@ -1,0 +1,361 @@
+"""A tree that keeps a journal: what was acknowledged survives the process, and after a sync a loss of power.
+
+Each call that changes something is first done and then recorded, as what a client asked for, with the time. Whoever
+takes the journal up does the same calls again, in the same order, on the version that they were made on (`takeup.py`).
+Bytes written wait in memory until their file is flushed or much has come together; all other changes are in the file
+before the call returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TypeVar
+
+from arrayfs.container import opening
+from arrayfs.container.commit import CommitReport
+from arrayfs.container.container import Container
+from arrayfs.container.journal import Journal
+from arrayfs.errors import ArrayFSError
+from arrayfs.format.log import LogHeader, Op, Operation
+from arrayfs.store.protocol import Store
+from arrayfs.view.attr import Attr
+from arrayfs.view.documents import NAMES
+from arrayfs.view.handles import OpenFile
+from arrayfs.view.listing import OpenDirectory
+from arrayfs.view.nodes import Directory, File
+from arrayfs.view.tree import Tree
+
+T = TypeVar("T")
+
+
+class ClockedTree(Tree):
+    """A tree whose times follow from the time of the operation, so that doing it again gives the same."""
+
+    _clocked = False
+
+    def begin(self, time_ns: int | None = None) -> int:
+        """An operation begins, at `time_ns` or now; returns its time."""
+        self._last_ns = time_ns if time_ns is not None else max(time.time_ns(), self._last_ns + 1)
+        self._clocked = True
+        return self._last_ns
+
+    def end(self) -> None:
+        """The operation has ended; times are the clock's again."""
+        self._clocked = False
+
+    def now(self) -> int:
+        if not self._clocked:
+            return super().now()
+        self._last_ns += 1
+        return self._last_ns
+
+
+class JournaledTree(ClockedTree):
+    """A tree open for writing, with its journal."""
+
+    def __init__(self, container: Container, look: int = 3, journals: Store | None = None) -> None:
+        """journals: the store in which the journal is kept, by default the container's."""
+        self.journal = Journal(journals or container.store, container.names, self._header)
+        self._look = look
+        self._last_handle = 0
+        self._writers: dict[int, JournaledFile] = {}
+        self._linked: set[File] = set()  # files that got a second name
+        super().__init__(container, look)
+
+    def _header(self) -> LogHeader:
+        container = self.container
+        return LogHeader(
+            container_id=opening.container_id(container.stack),
+            parent_id=container.stack.newest.id,
+            layer_id=container.pool.part.id,
+            time_ns=time.time_ns(),
+            look=self._look,
+        )
+
+    # --- calls of the shells ------------------------------------------------------------------------------------------
+
+    def setattr(
+        self,
+        ino: int,
+        *,
+        size: int | None = None,
+        mode: int | None = None,
+        atime_ns: int | None = None,
+        mtime_ns: int | None = None,
+    ) -> Attr:
+        with self.container.lock:
+            path, node = self._path_of(ino), self.node(ino)
+            own = isinstance(node, File) and self.control.owns(node)
+            for op, number in ((Op.TRUNCATE, size), (Op.MODE, mode), (Op.MTIME, mtime_ns)):
+                if number is None:
+                    continue
+                act = _setter(super().setattr, ino, op, number)
+                if path is None or own:
+                    act()
+                else:
+                    self._do(op, act, path, number=number)
+            return super().setattr(ino, atime_ns=atime_ns)
+
+    def create(self, parent: int, name: str, mode: int, exclusive: bool) -> Attr:
+        with self.container.lock:
+            path = self._path_in(parent, name)
+            act = super().create
+            return self._do(
+                Op.CREATE, lambda: act(parent, name, mode, exclusive), path, number=mode, acknowledged=False
+            )
+
+    def mkdir(self, parent: int, name: str, mode: int) -> Attr:
+        with self.container.lock:
+            act = super().mkdir
+            return self._do(Op.MKDIR, lambda: act(parent, name, mode), self._path_in(parent, name), number=mode)
+
+    def unlink(self, parent: int, name: str) -> None:
+        with self.container.lock:
+            act = super().unlink
+            self._do(Op.UNLINK, lambda: act(parent, name), self._path_in(parent, name))
+
+    def rmdir(self, parent: int, name: str) -> None:
+        with self.container.lock:
+            act = super().rmdir
+            self._do(Op.RMDIR, lambda: act(parent, name), self._path_in(parent, name))
+
+    def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
+        with self.container.lock:
+            act = super().rename
+            self._do(
+                Op.RENAME,
+                lambda: act(parent, name, new_parent, new_name, no_replace=no_replace),
+                self._path_in(parent, name),
+                self._path_in(new_parent, new_name),
+            )
+
+    def link(self, ino: int, new_parent: int, new_name: str) -> Attr:
+        with self.container.lock:
+            act, path = super().link, self._path_of(ino)
+            if path is None:
+                return act(ino, new_parent, new_name)  # which refuses it
+            new_path = self._path_in(new_parent, new_name)
+            made = self._do(Op.LINK, lambda: act(ino, new_parent, new_name), path, new_path)
+            node = self.node(made.ino)
+            if isinstance(node, File):
+                self._linked.add(node)
+            return made
+
+    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile:
+        if not write and not truncate:
+            return super().open(ino, write=False, truncate=False)
+        with self.container.lock:
+            path = self._path_of(ino)
+            time_ns = self.begin()
+            try:
+                file = super().open(ino, write=write, truncate=truncate)
+            finally:
+                self.end()
+            if isinstance(file, JournaledFile) and path is not None:
+                file.flushed = not truncate
+                self.journal.add(Operation(Op.OPEN, time_ns, path, handle=file.handle, flag=truncate))
+            return file
+
+    def _handle(self, file: File, *, write: bool) -> OpenFile:
+        if not write or not file.bindings or self.control.owns(file):
+            return super()._handle(file, write=write)
+        self._last_handle += 1
+        made = self._writers[self._last_handle] = JournaledFile(self, file, self._last_handle)
+        return made
+
+    def opendir(self, ino: int) -> OpenDirectory:
+        with self.container.lock:
+            return JournaledDirectory(self, self.directory(ino))
+
+    def sync(self) -> None:
+        """Have all that was acknowledged before survive a loss of power. Raises OSError."""
+        self.journal.sync(self.container.lock)
+
+    def commit(self, message: str = "") -> CommitReport | None:
+        with self.container.lock:
+            report = super().commit(message)
+            if self.journal.records or self._linked:
+                try:
+                    self.journal.restart(chain(self._links(), self._still_open()))
+                except OSError as error:
+                    self.warn(f"files that are being written are not in the journal yet: {error}")
+            return report
+
+    def close(self) -> CommitReport | None:
+        try:
+            return super().close()
+        finally:
+            try:
+                self.journal.close()
+            except OSError as error:
+                self.warn(f"the journal could not be written to its end: {error}")
+
+    def journal_status(self) -> dict[str, object] | None:
+        journal = self.journal
+        return {
+            "file": journal.name,
+            "bytes": journal.size,
+            "synced_bytes": journal.synced_size,
+            "records": journal.records,
+        }
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def _do(
+        self,
+        op: Op,
+        act: Callable[[], T],
+        path: str = "",
+        new_path: str = "",
+        *,
+        number: int = 0,
+        acknowledged: bool = True,
+    ) -> T:
+        """Do something, and record it. acknowledged: it has to be in the file when this returns."""
+        self.container.check_writable()
+        if acknowledged:
+            self.journal.write()  # before anything happens: where that fails, this has to
+        time_ns = self.begin()
+        operation = Operation(op, time_ns, path, new_path, number=number)
+        try:
+            answer = act()
+        except ArrayFSError:
+            raise
+        except (OSError, MemoryError):
+            # the medium failed while something was packed; the change itself is kept (`Pool.bound`)
+            self.journal.add(operation)
+            raise
+        finally:
+            self.end()
+        self.journal.add(operation)
+        if acknowledged:
+            self.journal.write()
+        return answer
+
+    def ended(self, handle: int) -> None:
+        """A handle was released."""
+        self._writers.pop(handle, None)
+
+    def _path_in(self, parent: int, name: str) -> str:
+        return "/".join((*self.directory(parent).path(), name))
+
+    def _path_of(self, ino: int) -> str | None:
+        """A name of an inode; None for a file that has none any more."""
+        node = self.node(ino)
+        if isinstance(node, Directory):
+            return "/".join(node.path())
+        file = self.file(node)
+        return "/".join(self.path_of(file.bindings[0])) if file.bindings else None
+
+    def _links(self) -> Iterator[Operation]:
+        """What makes names one file again: in a version each is a file of its own, but here writes still meet all.
+
+        Not for chunks and documents, which would mean something else while their names are away.
+        """
+        self._linked = {file for file in self._linked if len(file.bindings) > 1}
+        for file in self._linked:
+            if any(binding.zarr is not None or binding.name in NAMES for binding in file.bindings):
+                continue
+            first, *others = ("/".join(self.path_of(binding)) for binding in file.bindings)
+            time_ns = file.mtime_ns - 1
+            yield Operation(Op.CREATE, time_ns, first, number=file.mode & 0o7777)
+            for other in others:
+                yield Operation(Op.CREATE, time_ns, other, number=file.mode & 0o7777)
+                yield Operation(Op.UNLINK, time_ns, other)
+                yield Operation(Op.LINK, time_ns, first, other)
+
+    def _still_open(self) -> Iterator[Operation]:
+        """What makes the files that are being written what they are, on top of the version just committed."""
+        drafted: set[File] = set()
+        for writer in self._writers.values():
+            file, draft = writer.file, writer.file.draft
+            if not file.bindings:
+                continue
+            path = "/".join(self.path_of(file.bindings[0]))
+            time_ns = file.mtime_ns - 1  # the operation sets the time that comes next
+            yield Operation(Op.CREATE, time_ns, path, number=file.mode & 0o7777)
+            yield Operation(Op.OPEN, time_ns, path, handle=writer.handle)
+            if draft is None or file.judged or file in drafted:
+                continue
+            drafted.add(file)
+            for size in (draft.base_size, draft.size):
+                yield Operation(Op.RESIZE, time_ns, handle=writer.handle, number=size)
+            for offset, data in draft.changed_bytes():
+                yield Operation(Op.WRITE, time_ns, handle=writer.handle, number=offset, data=data)
+            if writer.flushed:
+                yield Operation(Op.FLUSH, time_ns, handle=writer.handle)
+
+
+def _setter(setattr_: Callable[..., Attr], ino: int, op: Op, number: int) -> Callable[[], Attr]:
+    name = {Op.TRUNCATE: "size", Op.MODE: "mode", Op.MTIME: "mtime_ns"}[op]
+    return lambda: setattr_(ino, **{name: number})
+
+
+class JournaledFile(OpenFile):
+    """A handle for writing. handle: its number in the journal. flushed: nothing was written since the last flush."""
+
+    def __init__(self, tree: JournaledTree, file: File, handle: int) -> None:
+        super().__init__(tree, file, write=True)
+        self._journaled = tree
+        self.handle = handle
+        self.flushed = True
+
+    def write(self, offset: int, data: bytes) -> int:
+        return self._record(Op.WRITE, lambda: super(JournaledFile, self).write(offset, data), offset, data)
+
+    def truncate(self, size: int) -> None:
+        self._record(Op.RESIZE, lambda: super(JournaledFile, self).truncate(size), size)
+
+    def flush(self) -> None:
+        tree = self._journaled
+        with tree.container.lock:
+            if self.flushed:
+                super().flush()
+            else:
+                self._record(Op.FLUSH, super().flush)
+                self.flushed = True
+            tree.journal.write()  # also the creation of an empty file
+
+    def sync(self) -> None:
+        self.flush()
+        self._journaled.sync()
+
+    def release(self) -> None:
+        with self._journaled.container.lock:
+            try:
+                self._record(Op.RELEASE, super().release)
+            finally:
+                self._journaled.ended(self.handle)
+
+    def _record(self, op: Op, act: Callable[[], T], number: int = 0, data: bytes = b"") -> T:
+        tree = self._journaled
+        with tree.container.lock:
+            if op is Op.WRITE:
+                tree.journal.make_room()
+            time_ns = tree.begin()
+            operation = Operation(op, time_ns, handle=self.handle, number=number, data=data)
+            try:
+                answer = act()
+            except ArrayFSError:
+                raise
+            except (OSError, MemoryError):
+                tree.journal.add(operation)
+                raise
+            finally:
+                tree.end()
+            tree.journal.add(operation)
+            self.flushed = self.flushed and op is Op.RELEASE
+            return answer
+
+
+class JournaledDirectory(OpenDirectory):
+    """A listing whose fsync is the journal's."""
+
+    def __init__(self, tree: JournaledTree, directory: Directory) -> None:
+        super().__init__(tree, directory)
+        self._journaled = tree
+
+    def sync(self) -> None:
+        self._journaled.sync()

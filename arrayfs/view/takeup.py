@@ -1,0 +1,226 @@
+"""What a writer left behind when it ended: its journal is done again and committed, at the next open for writing.
+
+A journal that nobody holds is
+1. removed, if the layer that its commit would have made is in the stack;
+2. done again and committed, if it goes on from the newest version;
+3. left and named otherwise: what was committed since may contradict it (`arrayfs journal` settles that).
+
+The new layer gets the id that the journal names, so a crash at any moment leads to case 1 or 2 again.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from enum import Enum
+
+from arrayfs.container import opening
+from arrayfs.container.container import Container
+from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals
+from arrayfs.container.stack import LayerStack
+from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
+from arrayfs.format.log import LogHeader, Op, Operation
+from arrayfs.store.protocol import Part, Store
+from arrayfs.view.documents import NAMES
+from arrayfs.view.handles import OpenFile
+from arrayfs.view.journaled import ClockedTree
+from arrayfs.view.numbers import ROOT
+
+
+class ReplayError(FormatError):
+    """A journal that does not fit the version that it is applied to: the operation and what was wrong with it."""
+
+
+class Case(Enum):
+    """What is to be done with a journal."""
+
+    IN_USE = "its writer is at work"
+    BLANK = "its writer ended before it had acknowledged anything"
+    DAMAGED = "its header is damaged"
+    FOREIGN = "it belongs to another container, or to this one before it was made anew"
+    COMMITTED = "all of it is in a version already"
+    READY = "the next open for writing takes it up"
+    BEHIND = "it goes on from an older version, and others were committed since"
+    ORPHAN = "it goes on from a version that is not there"
+
+
+def case_of(stack: LayerStack, found: FoundJournal) -> Case:
+    """Tell what a journal is to the container that it lies beside."""
+    header = found.header
+    if found.locked:
+        return Case.IN_USE
+    if header is None:
+        return Case.BLANK if found.blank else Case.DAMAGED
+    if header.container_id != opening.container_id(stack):
+        return Case.FOREIGN
+    ids = [layer.id for layer in stack.layers]
+    if header.layer_id in ids:
+        return Case.COMMITTED
+    if header.parent_id == ids[-1]:
+        return Case.READY
+    return Case.BEHIND if header.parent_id in ids else Case.ORPHAN
+
+
+def take_up(container: Container, journals: Store | None = None) -> None:
+    """Deal with all journals of dead writers; what was done is told in `container.warnings`.
+
+    journals: the store that they lie in, by default the container's. Raises OSError if the medium fails; the journals
+    are as before then.
+    """
+    store = journals or container.store
+    told = []
+    for found in find_journals(store, container.names):
+        part = None if found.locked else adopt_journal(store, found.name)
+        if part is None:
+            continue
+        try:
+            told.append(_settle(container, found, part))
+        finally:
+            part.close()
+    if told:
+        # unfinished layers were only a part of what the journals had; those that are a version now are nothing new
+        container.warnings = opening.clear_abandoned(container.store, container.names, container.stack)
+        container.warnings += filter(None, told)
+
+
+def _settle(container: Container, found: FoundJournal, part: Part) -> str:
+    case = case_of(container.stack, found)
+    if case is Case.READY:
+        return apply(container, part)
+    if case in (Case.BLANK, Case.COMMITTED):
+        part.discard()
+        return ""
+    return f"{found.name}: left alone: {case.value}; see `arrayfs journal`"
+
+
+def apply(container: Container, part: Part) -> str:
+    """Do a journal's operations again, commit them, and remove it; returns what to tell the user.
+
+    Raises OSError if the medium fails. A journal that does not fit is left as it is, and nothing is changed.
+    """
+    reader = LogReader(part.read, part.size)
+    container.pool.begin(reader.header.layer_id)
+    replay = Replay(container, reader.header)
+    try:
+        count = replay.run(reader)
+        report = replay.tree.commit(f"taken up from a journal: {count} operations")
+    except ArrayFSError as error:
+        container.discard()
+        return f"{part.name}: {error}; it is kept, and nothing of it was taken in"
+    except BaseException:
+        container.discard()
+        raise
+    torn = part.size - reader.end
+    part.discard()
+    left = f"; {torn} bytes behind the last whole record were left out" if torn else ""
+    if report is None:
+        return f"{part.name}: what a writer left in it changes nothing{left}" if torn else ""
+    return f"{part.name}: {count} operations of a writer that ended were committed as {report.sidecar}{left}"
+
+
+@dataclass(slots=True)
+class _Handle:
+    """written: something was done through it that no flush has closed."""
+
+    file: OpenFile
+    written: bool = False
+
+
+@dataclass(slots=True)
+class Replay:
+    """Does the operations of a journal on a tree of its own."""
+
+    container: Container
+    header: LogHeader
+    tree: ClockedTree = field(init=False)
+    handles: dict[int, _Handle] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tree = ClockedTree(self.container, self.header.look)
+
+    def run(self, reader: LogReader) -> int:
+        """Do all of it; returns how many operations there were. Raises ReplayError, OSError."""
+        count = 0
+        for count, operation in enumerate(reader.operations(), 1):
+            self.tree.begin(operation.time_ns)
+            try:
+                self._do(operation)
+            except (ArrayFSError, KeyError) as error:
+                raise ReplayError(
+                    f"operation {count} ({operation.op.name} {operation.path!r}) does not fit: {error}"
+                ) from error
+        for handle in self.handles.values():
+            self._end(handle)
+        self.tree.end()
+        return count
+
+    def _do(self, operation: Operation) -> None:
+        if operation.handle and operation.op is not Op.OPEN:
+            self._with_handle(operation)
+            return
+        tree, number = self.tree, operation.number
+        match operation.op:
+            case Op.CREATE:
+                tree.create(*self._place(operation.path), number, False)
+            case Op.MKDIR:
+                tree.mkdir(*self._place(operation.path), number)
+            case Op.UNLINK:
+                tree.unlink(*self._place(operation.path))
+            case Op.RMDIR:
+                tree.rmdir(*self._place(operation.path))
+            case Op.RENAME:
+                tree.rename(*self._place(operation.path), *self._place(operation.new_path), no_replace=False)
+            case Op.LINK:
+                tree.link(self._find(operation.path), *self._place(operation.new_path))
+            case Op.OPEN:
+                file = tree.open(self._find(operation.path), write=True, truncate=operation.flag)
+                self.handles[operation.handle] = _Handle(file, operation.flag)
+            case Op.TRUNCATE:
+                tree.setattr(self._find(operation.path), size=number)
+            case Op.MODE:
+                tree.setattr(self._find(operation.path), mode=number)
+            case Op.MTIME:
+                tree.setattr(self._find(operation.path), mtime_ns=number)
+            case _:
+                raise ReplayError(f"{operation.op.name} without a handle")
+
+    def _with_handle(self, operation: Operation) -> None:
+        handle = self.handles[operation.handle]
+        match operation.op:
+            case Op.WRITE:
+                handle.written = True
+                handle.file.write(operation.number, bytes(operation.data))
+            case Op.RESIZE:
+                handle.written = True
+                handle.file.truncate(operation.number)
+            case Op.FLUSH:
+                handle.written = False
+                handle.file.flush()
+            case Op.RELEASE:
+                del self.handles[operation.handle]
+                handle.file.release()
+            case _:
+                raise ReplayError(f"{operation.op.name} with a handle")
+
+    def _end(self, handle: _Handle) -> None:
+        """The writer ended before this handle: a chunk or document that was never flushed as it is does not count."""
+        file = handle.file.file
+        chunk = any(self.tree.files.chunk_place(binding) or binding.name in NAMES for binding in file.bindings)
+        if handle.written and chunk and file.draft is not None and not file.judged:
+            file.draft = None
+        handle.file.release()
+
+    def _find(self, path: str) -> int:
+        ino = ROOT
+        for name in path.split("/") if path else ():
+            attr = self.tree.lookup(ino, name)
+            if attr is None:
+                raise NoEntryError(errno.ENOENT, f"{path}: {name!r} is not there")
+            ino = attr.ino
+        return ino
+
+    def _place(self, path: str) -> tuple[int, str]:
+        above, _, name = path.rpartition("/")
+        parent = self._find(above)
+        self.tree.lookup(parent, name)  # as the kernel does before it changes anything
+        return parent, name
