@@ -18,7 +18,7 @@ from arrayfs.container.index import ChunkIndex, ChunkRef, build_index
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import Span, attributes_of
-from arrayfs.errors import FormatError
+from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.chunkdata import check_size, recut, stored_size
 from arrayfs.format.model import AttributeValue, DType, FillValue
 
@@ -88,11 +88,13 @@ class Array:
 
     @staticmethod
     def committed(name: str, span: Span) -> Array:
-        """An array as the layers have it."""
+        """An array as the layers have it. Raises FormatError if its shapes make no grid."""
         meta = span[-1].meta
-        return Array(
-            name, ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value), span
-        )
+        spec = ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value)
+        try:
+            return Array(name, spec, span)
+        except (FormatError, LimitError) as error:
+            raise FormatError(f"{span[-1].layer.name}: array {name!r}: {error}") from None
 
     @property
     def index(self) -> ChunkIndex:

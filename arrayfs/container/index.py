@@ -21,6 +21,8 @@ from arrayfs.format.model import ArrayMeta, ChunkTable
 Keys = NDArray[np.uint64]
 Places = NDArray[np.uint32]
 Mask = NDArray[np.bool_] | slice
+# A table may say any size of a block; what is shown of it has to fit a signed number of 64 bits.
+_MOST_TAKEN = 1 << 62
 
 
 class SpanEntry(NamedTuple):
@@ -146,7 +148,7 @@ class ChunkIndex:
         row = self._row_view[place]
         layer, size, times = columns.layer, columns.sizes[row], columns.mtimes
         block_row = layer.block_row(columns.block_ids[row])
-        taken = layer.share(block_row, size) if block_row >= 0 else 0
+        taken = min(layer.share(block_row, size), _MOST_TAKEN) if block_row >= 0 else 0
         return size, taken, layer.time_ns if times is None else times[row]
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
@@ -198,7 +200,7 @@ class ChunkIndex:
                 share = chunks.sizes[rows[mask]] * (
                     blocks.compressed_sizes[known] / np.maximum(blocks.uncompressed_sizes[known], 1)
                 )
-                out[mask] = np.where(block_rows >= 0, np.minimum(share, 2.0**62), 0).astype(np.int64)
+                out[mask] = np.where(block_rows >= 0, np.minimum(share, float(_MOST_TAKEN)), 0).astype(np.int64)
         return out
 
     def regrid(self, grid: Grid) -> ChunkIndex:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import decompress
@@ -147,6 +148,7 @@ class Layer:
             raise FormatError(
                 f"claims {self._sizes[row]} bytes unpacked, more than the {MAX_BLOCK_SIZE} a block can have"
             )
+        check_room(stored + self._sizes[row], "unpacking it")
         data = self.blob.read(start, stored)
         if self._crcs is not None and crc32c(data) != self._crcs[row]:
             raise ChecksumError(f"checksum is {crc32c(data):08x}, {self._crcs[row]:08x} was written")
@@ -200,6 +202,8 @@ def _open_layer(number: int, blob: Blob) -> Layer:
         ext = decode_extension(_range(blob, tail, tail_start, start, size))
         if ext.footer_crc != crc32c(footer_bytes):
             raise ChecksumError(f"footer: checksum is {crc32c(footer_bytes):08x}, {ext.footer_crc:08x} was written")
+        if len(ext.block_crcs) not in (0, len(footer.blocks)):
+            raise FormatError(f"extension block: {len(ext.block_crcs)} checksums for {len(footer.blocks)} blocks")
     return Layer(number, blob, footer, ext, place.start)
 
 

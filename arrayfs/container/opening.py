@@ -22,7 +22,7 @@ from arrayfs.format.extension_model import Extension
 from arrayfs.format.footer import encode_footer, encode_trailer
 from arrayfs.format.model import BlockTable, Footer
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
-from arrayfs.store.protocol import Lock, Store
+from arrayfs.store.protocol import Lock, Shared, Store
 
 NEW_FOOTER_VERSION = 5
 # How often the files are listed again when they changed while they were opened.
@@ -64,6 +64,8 @@ def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str
 def check_chain(layers: list[Layer]) -> None:
     """Raise FormatError, naming the file, where a layer was not made on top of the one below it."""
     for below, layer in pairwise(layers):
+        if layer.number == below.number:  # "t.01.af" and "t.1.af": nothing says which was meant
+            raise FormatError(f"{below.name} and {layer.name} are both sidecar {layer.number}: move one of them away")
         if layer.footer.version != below.footer.version:
             raise FormatError(
                 f"{layer.name}: footer version {layer.footer.version}, but {below.name} has {below.footer.version}"
@@ -124,6 +126,8 @@ def lock_for_writing(store: Store, names: ContainerNames) -> Lock:
     """Take the container's writer lock, held for as long as it is open. Raises LockedError naming the container."""
     if names.base not in store.list():
         raise MissingObjectError(f"{names.base}: no such container in {store.url}")
+    if isinstance(store, Shared):
+        store.take_after(names.base)
     lock = store.lock(names.lock)
     try:
         lock.try_lock()

@@ -10,9 +10,11 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from arrayfs.errors import MissingObjectError, ObjectExistsError
 from arrayfs.store.descriptor import Descriptor
+from arrayfs.store.permissions import take_after
 from arrayfs.store.protocol import is_own_name
 
 # What link(2) answers where there are no hard links (exFAT, vfat, some network and FUSE file systems).
@@ -21,7 +23,10 @@ _RENAME_NOREPLACE = 1
 
 
 class Folder:
-    """An open folder; `fd` is constant and open for as long as this object lives."""
+    """An open folder; `fd` is constant and open for as long as this object lives.
+
+    model: the file that new ones take their permissions after; None: the umask decides.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
@@ -31,6 +36,7 @@ class Folder:
             raise MissingObjectError(f"{self.path}: no such folder") from None
         self._descriptor = Descriptor(fd, self.path)
         self.fd = fd
+        self.model: str | None = None
 
     def path_of(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -68,6 +74,14 @@ class Folder:
                 raise
             rename_noreplace(self.fd, old, new)
 
+    def grant(self, file: Descriptor) -> None:
+        """Give a new file, private until now, the permissions that it is to have."""
+        if self.model is not None:
+            with suppress(FileNotFoundError):
+                take_after(file.fd, os.stat(self.model, dir_fd=self.fd))
+                return
+        os.fchmod(file.fd, 0o666 & ~umask_of_process())
+
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self.fd)
 
@@ -76,12 +90,21 @@ class Folder:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
             with os.scandir(fd) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file() and not is_own_name(entry.name))
+                return sorted(entry.name for entry in entries if not is_own_name(entry.name) and _is_file(entry))
         finally:
             os.close(fd)
 
     def sync(self) -> None:
         os.fsync(self.fd)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself leads to no file; anything else may hide one
+            return False
+        raise
 
 
 def rename_noreplace(folder: int, old: str, new: str) -> None:

@@ -6,6 +6,7 @@ no objects.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -18,47 +19,13 @@ from typing import TYPE_CHECKING, Self
 
 from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError
 from arrayfs.store import protocol
-from arrayfs.store.descriptor import Descriptor, read_exact, read_into, short_read, try_flock, write_all
-from arrayfs.store.folder import Folder, umask_of_process
+from arrayfs.store.descriptor import Descriptor, read_exact, short_read, try_flock, write_all
+from arrayfs.store.folder import Folder
+from arrayfs.store.localblob import LocalBlob, open_regular
 from arrayfs.store.protocol import check_name, check_range
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-
-class LocalBlob:
-    """An open file that nobody writes to any more."""
-
-    def __init__(self, name: str, file: Descriptor, status: os.stat_result) -> None:
-        self.name = name
-        self.size = status.st_size
-        self.stored_bytes = status.st_blocks * 512
-        self.mtime_ns = status.st_mtime_ns
-        self._path = file.path
-        self._file: Descriptor | None = file
-
-    def read(self, offset: int, size: int) -> bytes:
-        self._check(offset, size)
-        return read_exact(self._opened(), offset, size)
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        self._check(offset, buffer.nbytes)
-        read_into(self._opened(), offset, buffer)
-
-    def close(self) -> None:
-        self._file = None
-
-    def _check(self, offset: int, size: int) -> None:
-        # Before anything of that size is allocated: sizes come from containers that anyone may have written.
-        check_range(offset, size)
-        if offset + size > self.size:
-            raise short_read(self._path, offset, size, max(self.size - offset, 0))
-
-    def _opened(self) -> Descriptor:
-        file = self._file
-        if file is None:
-            raise ValueError(f"{self._path}: read after close")
-        return file
 
 
 class LocalPart:
@@ -170,7 +137,7 @@ class LocalPart:
         file = self._writing()
         if self._torn:
             self._cut(file, self.size)
-        os.fchmod(file.fd, 0o666 & ~umask_of_process())
+        self._folder.grant(file)
         self._sync(file, os.fsync)
         return file
 
@@ -246,10 +213,21 @@ class LocalLock:
     def _open(self) -> Descriptor:
         if self._file is not None:
             raise RuntimeError(f"{self._file.path}: this lock is already held by its owner")
+        # O_NOFOLLOW and O_NONBLOCK: whoever can put a link or a named pipe here must not lead us elsewhere or stop us.
+        careful = os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            return self._folder.open(self._name, os.O_RDWR | os.O_CREAT, 0o666)
+            file = self._folder.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | careful, 0o600)
+            self._folder.grant(file)
+            return file
+        except ObjectExistsError:
+            pass
+        try:
+            file = self._folder.open(self._name, os.O_RDWR | careful)
         except PermissionError:
-            return self._folder.open(self._name, os.O_RDONLY)  # made by another user; reading is enough to lock it
+            file = self._folder.open(self._name, os.O_RDONLY | careful)  # another user's; reading is enough to lock it
+        if not stat.S_ISREG(os.fstat(file.fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", file.path)
+        return file
 
     def _hold(self, file: Descriptor) -> None:
         self._file = file
@@ -279,12 +257,7 @@ class LocalStore:
         return self._folder.names()
 
     def open(self, name: str) -> LocalBlob:
-        # O_NONBLOCK: opening a named pipe would wait for its other end.
-        file = self._folder.open(check_name(name), os.O_RDONLY | os.O_NONBLOCK)
-        status = os.fstat(file.fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise MissingObjectError(f"{file.path}: not a regular file")
-        return LocalBlob(name, file, status)
+        return LocalBlob(self._folder, name, *open_regular(self._folder, check_name(name)))
 
     def create_part(self, name: str) -> LocalPart:
         return self._create(check_name(name))
@@ -328,6 +301,9 @@ class LocalStore:
 
     def lock(self, name: str) -> LocalLock:
         return LocalLock(self._folder, check_name(name))
+
+    def take_after(self, name: str) -> None:
+        self._folder.model = check_name(name)
 
     def statvfs(self) -> os.statvfs_result:
         return os.statvfs(self._folder.fd)

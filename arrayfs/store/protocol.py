@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -178,3 +178,11 @@ class Store(Protocol):
 
     def statvfs(self) -> os.statvfs_result | None:
         """Return what the medium says of its space, or None where it cannot say."""
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A store whose objects have permissions of their own."""
+
+    def take_after(self, name: str) -> None:
+        """From now on give what is published, and locks that are made, the permissions of the object `name`."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.array import ArraySpec
+from arrayfs.container.limits import check_room
 from arrayfs.errors import ChunkFileError, FormatError, LimitError
 from arrayfs.format.chunkdata import U32_LIMIT, Buffer, Extent, check_size, join_elements, recut, split_elements
 from arrayfs.format.dtypes import element_size, leaf
@@ -24,6 +25,8 @@ from arrayfs.view.metadata import container_chunk_shape, zarr_look
 _U32 = struct.Struct("<I")
 # An opaque chunk is a Binary chunk of one element: two offsets, then the file.
 _OPAQUE_HEAD = struct.Struct("<II")
+# Bytes of memory for each element of varying size while its chunk file is made, beside those of the file.
+_ELEMENT_COST = 48
 MAX_OPAQUE_SIZE = U32_LIMIT - _OPAQUE_HEAD.size
 
 
@@ -81,6 +84,8 @@ class NativeChunks:
             return self._elements_to_file(stored, extent)
         if extent == self.chunk_shape and len(stored) == self.size:
             return stored
+        check_size(self.dtype, extent, len(stored))
+        check_room(self.size, "its chunk file")
         return recut(self.dtype, self._fill, stored, extent, self.chunk_shape)
 
     def from_file(self, data: Buffer, extent: Extent) -> Buffer:
@@ -115,6 +120,10 @@ class NativeChunks:
     def _elements_to_file(self, stored: Buffer, extent: Extent) -> bytes:
         check_size(self.dtype, extent, len(stored))
         offsets, payload = split_elements(self.dtype, stored, math.prod(extent))
+        size = self.file_size(len(stored), extent)
+        if size > U32_LIMIT:
+            raise FormatError(f"its chunk file would have {size} bytes, {U32_LIMIT} are the most")
+        check_room(size + _ELEMENT_COST * self._full_count, "its chunk file")
         lengths, real = self._padded(np.diff(offsets), extent)
         out = np.empty(4 + 4 * len(lengths) + int(lengths.sum()), np.uint8)
         out[:4] = np.frombuffer(_U32.pack(len(lengths)), np.uint8)

@@ -174,6 +174,11 @@ class Control:
         if self.owns(file) and file is not self._commit:
             raise RefusedError(errno.EACCES, f"{NAME}/{file.bindings[0].name} is made by arrayfs")
 
+    def refuse_mode(self, file: File) -> None:
+        """Raise RefusedError for a chmod of a control file: they are for their owner alone."""
+        if self.owns(file):
+            raise RefusedError(errno.EPERM, f"the files of {NAME} have the modes that they need")
+
     def refuse_names(self, directory: Directory, name: str) -> None:
         """Raise RefusedError if a name in the control directory, or the directory itself, would change."""
         own = directory is self.directory or directory is self.lost_found.directory

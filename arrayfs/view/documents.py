@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array, ArraySpec
+from arrayfs.container.stack import attributes_of
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.dtypes import BINARY, leaf
 from arrayfs.format.model import AttributeValue, DType
@@ -57,15 +58,16 @@ class Documents:
         except ValueError:
             # half-written when it was committed: what the container says holds, and other documents are left alone
             look, document = 3 if "zarr.json" in directory.children else 2, None
-        if isinstance(document, ArrayDocument):
-            array = self._committed(directory, document)
-            return self._make(directory, array, document.keys, document.native is None, look)
-        if native is None or native not in self._container:
-            return None
         try:
+            if isinstance(document, ArrayDocument):
+                array = self._committed(directory, document)
+                return self._make(directory, array, document.keys, document.native is None, look)
+            if native is None or native not in self._container:
+                return None
             return self._make(directory, self._container.get(native), DEFAULT_KEYS[look], False, look)
         except (FormatError, LimitError) as error:
-            self._tree.warn(f"array {native!r} cannot be shown: {error}")
+            name = "/".join(directory.path()) if native is None else native
+            self._tree.warn(f"array {name!r} cannot be shown: {error}")
             return None
 
     def _committed(self, directory: Directory, document: ArrayDocument) -> Array:
@@ -81,7 +83,9 @@ class Documents:
     def _make(self, directory: Directory, array: Array, keys: KeyStyle, opaque: bool, look: int) -> ZarrArray:
         chunks = OpaqueChunks() if opaque else NativeChunks(array.spec)
         inner = () if opaque else leaf(array.spec.dtype)[1]
-        return ZarrArray(self._container, self._tree.numbers, directory, array, keys, chunks, inner, look)
+        zarr = ZarrArray(self._container, self._tree.numbers, directory, array, keys, chunks, inner, look)
+        zarr.number(())  # fails here if there are no inode numbers for its chunks, not half way through a listing
+        return zarr
 
     def array_name(self, directory: Directory) -> str:
         """The container's name of a native array in this directory."""
@@ -177,7 +181,12 @@ class Documents:
         return zarr3.render_group(attributes) if name == "zarr.json" else zarr2.render_attributes(None, attributes)
 
     def _root_attributes(self) -> dict[str, AttributeValue]:
-        return self._container.get(FILE_ARRAY).attributes if FILE_ARRAY in self._container else {}
+        if FILE_ARRAY not in self._container:
+            return {}
+        try:
+            return self._container.get(FILE_ARRAY).attributes
+        except FormatError:  # of its shape, which nobody needs here
+            return attributes_of(self._container.stack.spans[FILE_ARRAY])
 
     def patched(self, directory: Directory, name: str, data: bytes) -> bytes:
         """A stored document, with what the container says otherwise now (the crate changed it) put in."""

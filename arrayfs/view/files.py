@@ -104,7 +104,10 @@ class Files:
         binding = file.bindings[0] if file.bindings else None
         if binding is None or binding.name not in documents.NAMES or file.synthetic or file.draft is not None:
             return
-        data = bytes(self.whole(file))
+        try:
+            data = bytes(self.whole(file))
+        except FormatError:
+            return  # damaged: who reads it gets the error, the listing that it stands in does not
         patched = self._tree.documents.patched(binding.directory, binding.name, data)
         if patched != data:
             file.draft, file.judged = Draft(None, 0), True

@@ -26,11 +26,6 @@ SIZE_LIMIT = 64 << 20
 COUNT_LIMIT = 1000
 
 
-class _Directory(Directory):
-    __slots__ = ()
-    mode = MODE
-
-
 @dataclass(frozen=True, slots=True)
 class Stub:
     """What is known of one file here. path: below the root of the mount; size: bytes of all that the file had."""
@@ -47,7 +42,8 @@ class LostFound:
 
     def __init__(self, tree: Tree, control: Directory) -> None:
         self._tree = tree
-        self.directory = _Directory(tree.numbers.take(), control, NAME, tree.now())
+        self.directory = Directory(tree.numbers.take(), control, NAME, tree.now())
+        self.directory.mode = MODE
         self.directory.loaded = True
         tree.nodes[self.directory.ino] = control.children[NAME] = self.directory
         self._stubs: dict[str, Stub] = {}

@@ -21,6 +21,8 @@ from arrayfs.format.model import AttributeValue, DType
 U32_LIMIT = 1 << 32
 # numpy 1.26 has 32 axes at most, and a chunk is cut with its elements' bytes as one axis more.
 MAX_NATIVE_RANK = 31
+# Sizes of files are signed numbers of 64 bits.
+MAX_FILE_SIZE = 1 << 62
 # Far above any array; keeps hostile documents from costing more than their own length.
 MAX_RANK = 255
 # Real documents have less than ten levels; json, dumps and comparisons each take one C frame per level.
@@ -235,11 +237,15 @@ def zarr_look(spec: ArraySpec) -> ArraySpec:
 
     FixedSizeList is one more inner axis for each level, List is Binary. A chunk extent that no file could have (4 GiB
     and more) is cut to the shape, of which there is one chunk then.
-    Raises FormatError for element types whose stored layout is not settled.
+    Raises FormatError for element types whose stored layout is not settled, and for what no file can show.
     """
     base, inner = _shown_type(spec.dtype)
     shape = spec.shape + inner
+    if len(shape) > MAX_NATIVE_RANK:
+        raise FormatError(f"an array of {len(shape)} axes, more than the {MAX_NATIVE_RANK} that can be shown")
     chunk_shape = tuple(chunk or 1 for chunk in container_chunk_shape(spec) + inner)
+    if _full_size(base, chunk_shape) > MAX_FILE_SIZE:
+        raise FormatError(f"a chunk file of {_full_size(base, chunk_shape)} bytes cannot be shown")
     return ArraySpec(base, shape, chunk_shape, complete_names(spec.dimension_names, len(shape)), spec.fill_value)
 
 

@@ -70,13 +70,14 @@ class Namespace:
         self._touch(directory)
         return file
 
-    def mkdir(self, directory: Directory, name: str) -> Directory:
+    def mkdir(self, directory: Directory, name: str, mode: int) -> Directory:
         """An empty directory."""
         self._check(directory, name)
         if self._tree.find(directory, name) is not None:
             raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
         parent = self._tree.materialise(directory)
         made = Directory(self._tree.numbers.take(), parent, name, self._tree.now())
+        made.mode = stat.S_IFDIR | mode
         made.explicit = made.loaded = True
         self._tree.nodes[made.ino] = parent.children[name] = made
         self._place(made)
@@ -135,9 +136,7 @@ class Namespace:
             self._hide(directory, name)
             self._tree.files.drop(found, found.bindings[0])
         else:
-            binding = next(
-                b for b in found.bindings if b.directory is self._tree.materialise(directory) and b.name == name
-            )
+            binding = self._binding(found, directory, name)
             self._tree.materialise(directory).children.pop(name, None)
             self._tree.files.drop(found, binding)
         self._touch(directory)

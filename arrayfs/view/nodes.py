@@ -34,16 +34,16 @@ class Directory:
     """
 
     __slots__ = (
-        "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mtime_ns", "name",
-        "natives", "owner", "parent", "removed", "zarr",
+        "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mode", "mtime_ns",
+        "name", "natives", "owner", "parent", "removed", "zarr",
     )  # fmt: skip
-    mode = DIRECTORY_MODE
 
     def __init__(self, ino: int, parent: Directory | None, name: str, mtime_ns: int) -> None:
         self.ino = ino
         self.parent = parent
         self.name = name
         self.mtime_ns = mtime_ns
+        self.mode = DIRECTORY_MODE
         self.children: dict[str, Directory | File] = {}
         self.explicit = False
         self.zarr: ZarrArray | None = None

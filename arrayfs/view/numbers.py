@@ -11,6 +11,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from arrayfs.errors import LimitError
+
 if TYPE_CHECKING:
     from arrayfs.view.arrays import ZarrArray
 
@@ -18,6 +20,7 @@ Prefix = tuple[int, ...]
 ROOT = 1
 # Counted numbers lie below, ranges above; both have room for longer than a mount lives.
 FIRST_RANGE = 1 << 40
+LAST_NUMBER = 1 << 63
 # How far the first axis may grow before its array needs a new range (appending along time keeps the numbers).
 SPARE_FIRST_AXIS = 1 << 16
 # Ranges larger than this get no spare room: 63 bits have to last for all arrays.
@@ -75,7 +78,7 @@ class InodeNumbers:
         return self._next - 1
 
     def take_range(self, zarr: ZarrArray, counts: tuple[int, ...]) -> NumberRange:
-        """A range for the chunks of an array with `counts` chunks per axis."""
+        """A range for the chunks of an array with `counts` chunks per axis. Raises LimitError if none is left."""
         counts = tuple(max(count, 1) for count in counts)
         if counts and math.prod(counts[1:]) * (counts[0] + SPARE_FIRST_AXIS) < LARGE_RANGE:
             counts = (counts[0] + SPARE_FIRST_AXIS, *counts[1:])
@@ -83,7 +86,10 @@ class InodeNumbers:
         for level in range(len(counts)):
             offsets.append(offsets[-1] + math.prod(counts[:level]))
         numbers = NumberRange(self._next_range, counts, tuple(offsets), zarr)
-        self._next_range += offsets[-1] + math.prod(counts)
+        end = self._next_range + offsets[-1] + math.prod(counts)
+        if end >= LAST_NUMBER:
+            raise LimitError(f"no inode numbers are left for an array of {counts} chunks")
+        self._next_range = end
         self._starts.append(numbers.start)
         self._ranges.append(numbers)
         return numbers

@@ -13,7 +13,7 @@ from arrayfs.container.array import Array, ArraySpec
 from arrayfs.container.container import Container
 from arrayfs.errors import FormatError
 from arrayfs.format.dtypes import BINARY
-from arrayfs.format.model import AttributeValue
+from arrayfs.format.model import ArrayMeta, AttributeValue
 from arrayfs.view.draft import PIECE_SIZE, Draft
 from arrayfs.view.nodes import FILE_MODE
 
@@ -42,6 +42,11 @@ def spec_of(size: int) -> ArraySpec:
     return ArraySpec(BINARY, (-(-size // PIECE_SIZE),), (1,), ("piece",))
 
 
+def is_file(meta: ArrayMeta) -> bool:
+    """Whether an array of a reserved name is a stored file: a container may come from anyone."""
+    return meta.dtype == BINARY and len(meta.shape) == 1 and meta.chunk_shape == (1,)
+
+
 def read_attributes(array: Array) -> tuple[int, int, int | None]:
     """Size in bytes, mode with the type bits, and time of the last write in ns (None: not kept) of a stored file."""
     attributes = array.attributes
@@ -49,7 +54,10 @@ def read_attributes(array: Array) -> tuple[int, int, int | None]:
     if size is None or size < 0 or -(-size // PIECE_SIZE) > array.spec.shape[0]:
         size = array.spec.shape[0] * PIECE_SIZE
     mode = _number(attributes.get("mode"))
-    return size, stat.S_IFREG | (FILE_MODE if mode is None else mode) & 0o7777, _number(attributes.get("mtime_ns"))
+    mtime_ns = _number(attributes.get("mtime_ns"))
+    if mtime_ns is not None and mtime_ns >= 1 << 63:
+        mtime_ns = None
+    return size, stat.S_IFREG | (FILE_MODE if mode is None else mode) & 0o7777, mtime_ns
 
 
 def attributes_of(size: int, mode: int, mtime_ns: int) -> dict[str, AttributeValue]:

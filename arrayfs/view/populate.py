@@ -28,7 +28,7 @@ def populate(tree: Tree) -> None:
         elif name.startswith(plain.CHUNKS):
             _reserved_directory(tree, _components(name, plain.CHUNKS))
         elif name.startswith(plain.HIDDEN):
-            *above, last = _components(name, plain.HIDDEN)
+            *above, last = _components(name, plain.HIDDEN) or ("",)
             directory = _reserved_directory(tree, tuple(above))
             if directory is not None:
                 directory.hidden.add(last)
@@ -80,6 +80,9 @@ def _add_file(tree: Tree, name: str) -> None:
     if not last:  # a name that ends in "/" is a directory that nothing else implies
         directory.explicit = True
         directory.marker = tree.container.get(name)
+        return
+    if not plain.is_file(tree.container.stack.spans[name][-1].meta):
+        tree.warn(f"{name!r} cannot be shown: it is no stored file")
         return
     if last in directory.children or not _is_shown((*above, last)):
         tree.warn(f"{name!r} cannot be shown: its name is taken, or none that a file can have")

@@ -93,11 +93,14 @@ class Tree(Nodes):
             if isinstance(node, Directory):
                 if mtime_ns is not None:
                     node.mtime_ns = mtime_ns
+                if mode is not None and node is not self.control.directory:
+                    node.mode = (node.mode & ~0o7777) | (mode & 0o7777)
                 return self.attr(node)
             file = self.file(node)
             if size is not None:
                 self._truncate(file, size)
             if mode is not None:
+                self.control.refuse_mode(file)
                 file.mode = (file.mode & ~0o7777) | (mode & 0o7777)
             if mtime_ns is not None:
                 self._set_time(file, mtime_ns)
@@ -131,7 +134,7 @@ class Tree(Nodes):
         """Make a directory."""
         with self.container.lock:
             self._check_change(name)
-            return self.attr(self._namespace.mkdir(self.directory(parent), name))
+            return self.attr(self._namespace.mkdir(self.directory(parent), name, mode))
 
     def unlink(self, parent: int, name: str) -> None:
         """Remove a file's name."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError
+from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError, StaleError
 from arrayfs.store import LocalStore
 from tests.t1_store.case import OpenStore, content, publish
 from tests.t1_store.failing import failing
@@ -106,7 +106,45 @@ def test_part_that_could_not_be_published_is_private_again(store: LocalStore, tm
     assert stat.S_IMODE((tmp_path / "a.part").stat().st_mode) == 0o600
 
 
+def test_everything_made_takes_after_a_model(store: LocalStore, tmp_path: Path) -> None:
+    store.put("base", b"", replace=False)
+    (tmp_path / "base").chmod(0o640)
+    store.take_after("base")
+    store.put("statistics", b"", replace=True)
+    store.put("statistics", b"", replace=True)
+    store.create_part("a.part").publish("a")
+    store.lock("lock").try_lock()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("base", "statistics", "a", "lock"), 0o640)
+    (tmp_path / "base").chmod(0o755)
+    store.put("b", b"", replace=False)
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o644
+    (tmp_path / "base").unlink()
+    store.put("c", b"", replace=False)
+    assert (tmp_path / "c").exists()
+
+
 # Descriptors
+
+
+def test_a_blob_that_lent_its_descriptor_opens_its_file_again(store: LocalStore, tmp_path: Path) -> None:
+    store.put("a", b"one", replace=False)
+    blob = store.open("a")
+    blob.lend()
+    assert blob.read(1, 2) == b"ne"
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert blob.read(0, 3) == b"one"
+    blob.lend()
+    with pytest.raises(StaleError, match="a: removed since it was opened"):
+        blob.read(0, 3)
+    store.put("a", b"two", replace=False)
+    with pytest.raises(StaleError, match="a: replaced since it was opened"):
+        blob.read(0, 3)
+    (tmp_path / "moved").rename(tmp_path / "a")
+    assert blob.read(0, 3) == b"one"
+    blob.close()
+    with pytest.raises(ValueError, match="read after close"):
+        blob.read(0, 3)
 
 
 def open_descriptors() -> list[str]:

@@ -1,0 +1,68 @@
+"""How many files of one process may be open at once: a container can have more layers than a process descriptors.
+
+The oldest give theirs back when there are too many; who then needs one opens its file anew and has to see that it is
+the same one still. `_guard` protects `_open`.
+"""
+
+from __future__ import annotations
+
+import resource
+import threading
+from contextlib import suppress
+from itertools import islice
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+# Of the descriptors that a process may have; the rest is for all that is no layer.
+_SHARE = 2
+_LEAST = 16
+# As far as the soft limit is raised by itself: more than any honest container has layers.
+_ENOUGH = 1 << 16
+
+
+class Lender(Protocol):
+    """Something that has a file open and can do without."""
+
+    def lend(self) -> None:
+        """Let go of the descriptor; whoever reads just now still finishes."""
+
+
+class OpenFiles:
+    """Who has a file open, the one that opened first coming first."""
+
+    def __init__(self) -> None:
+        self._open: WeakValueDictionary[int, Lender] = WeakValueDictionary()
+        self._guard = threading.Lock()
+        self._last = 0
+
+    def opened(self, lender: Lender) -> None:
+        """`lender` has opened its file: if these are too many now, others give theirs back."""
+        with self._guard:
+            self._last += 1
+            self._open[self._last] = lender
+            excess = len(self._open) - _limit()
+            if excess <= 0:
+                return
+            _raise_limit()
+            excess = len(self._open) - _limit()
+            for number in list(islice(self._open, max(excess, 0))):
+                other = self._open.pop(number, None)
+                if other is not None:
+                    other.lend()
+
+
+def _limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _ENOUGH if soft == resource.RLIM_INFINITY else max(soft // _SHARE, _LEAST)
+
+
+def _raise_limit() -> None:
+    """Let this process have as many descriptors as it may, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+OPEN_FILES = OpenFiles()
