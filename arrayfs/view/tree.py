@@ -169,6 +169,8 @@ class Tree:
             if isinstance(node, Directory):
                 raise IsDirectoryError(f"inode {ino} is a directory")
             file = self.file(node)
+            if not file.bindings and file.draft is None and file.kept is None:
+                raise StaleError(errno.ESTALE, f"inode {ino} has no content any more")  # the kernel looks its name up anew
             if write or truncate:
                 self.control.check_open_for_writing(file)
             if truncate and not self.control.owns(file):
@@ -242,6 +244,9 @@ class Tree:
             return file
         if file is not None or not numbers.zarr.has(prefix):
             raise StaleError(116, f"inode {ino}: chunk {prefix} of {numbers.zarr.array.name!r} is gone")
+        if numbers.zarr.number(prefix) != ino:
+            # the array has outgrown the numbers that the kernel knows: the chunk keeps the one that it is known by
+            return self._chunk_file(numbers.zarr, prefix, ino)
         return numbers.zarr, prefix
 
     def directory(self, ino: int) -> Directory:
@@ -253,10 +258,10 @@ class Tree:
 
     def file(self, node: File | tuple[ZarrArray, Coord]) -> File:
         """The file as an object; an untouched chunk becomes one."""
-        if isinstance(node, File):
-            return node
-        zarr, coord = node
-        file = File(zarr.number(coord), zarr.array.mtime_ns(zarr.stored(coord)))
+        return node if isinstance(node, File) else self._chunk_file(*node, node[0].number(node[1]))
+
+    def _chunk_file(self, zarr: ZarrArray, coord: Coord, ino: int) -> File:
+        file = File(ino, zarr.array.mtime_ns(zarr.stored(coord)))
         components = zarr.keys.components(coord)
         directory = self.chunk_directory(zarr, components[:-1])
         binding = Binding(directory, components[-1])

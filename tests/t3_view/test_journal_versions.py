@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from arrayfs.container.container import Container
+from arrayfs.errors import StaleError
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from tests.t3_view.test_journal_crash import Client, State, put, shown
@@ -123,3 +124,24 @@ def test_a_chunk_known_by_its_handle_is_removed_after_a_new_shape(mounts: Mounts
     mounts.do(("unlink", "x/c/0/0"), ("rmdir", "x/c/0"))
     mounts.crash()
     assert sorted(mounts.state()) == ["x", "x/c", "x/c/2", "x/c/2/0", "x/zarr.json"]
+
+
+def test_a_chunk_keeps_the_number_it_is_known_by_when_its_array_outgrows_them(mounts: Mounts) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((3, 3), (1, 1)).content), *CHUNKS)
+    mounts.remount()
+    known = mounts.client.ino("x/c/0/0")
+    mounts.do(*put("x/t", v3((3, 5), (1, 1)).content), ("rename", "x/t", "x/zarr.json"))
+    handle = mounts.tree.open(known, write=False, truncate=False)
+    assert handle.ino == known == mounts.client.ino("x/c/0/0")
+    assert bytes(handle.read(0, 9)) == b"a"
+    handle.release()
+
+
+def test_what_a_new_shape_cut_off_is_not_opened_by_its_old_number(mounts: Mounts) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((3, 3), (1, 1)).content), *CHUNKS)
+    cut = mounts.client.ino("x/c/2/0")
+    handle = mounts.tree.open(cut, write=False, truncate=False)
+    mounts.do(*put("x/t", v3((1, 3), (1, 1)).content), ("rename", "x/t", "x/zarr.json"))
+    with pytest.raises(StaleError):
+        mounts.tree.open(cut, write=False, truncate=False)
+    handle.release()
