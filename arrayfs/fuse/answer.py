@@ -31,6 +31,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _operation(method: Callable[..., object]) -> str:
+    """FUSE's name of the request that a handler, or a variant of one (`_flush_written`), answers."""
+    return method.__name__.strip("_").partition("_")[0]
+
+
 def request(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Make a handler of a method that answers at once."""
 
@@ -41,7 +46,7 @@ def request(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
         except pyfuse3.FUSEError:
             raise
         except BaseException as error:  # noqa: BLE001  one of the two places where everything is caught
-            raise pyfuse3.FUSEError(explain(method.__name__, error)) from None
+            raise pyfuse3.FUSEError(explain(_operation(method), error)) from None
 
     return answered
 
@@ -56,6 +61,6 @@ def waiting_request(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
         except (pyfuse3.FUSEError, GeneratorExit, trio.Cancelled):  # the last two end a session loop, not a request
             raise
         except BaseException as error:  # noqa: BLE001
-            raise pyfuse3.FUSEError(explain(method.__name__, error)) from None
+            raise pyfuse3.FUSEError(explain(_operation(method), error)) from None
 
     return answered

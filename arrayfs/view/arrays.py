@@ -122,6 +122,12 @@ class ZarrArray:
                 self.passing.clear()
         return self._range.number(prefix)
 
+    def gives(self, numbers: NumberRange) -> bool:
+        """Whether `number` answers out of this range, and not of a newer one."""
+        if self._range_grid is not self.array.grid:
+            self.number(())
+        return self._range is numbers
+
     # --- chunks -------------------------------------------------------------------------------------------------------
 
     def stored(self, coord: Coord) -> Coord:

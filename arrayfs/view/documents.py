@@ -303,6 +303,7 @@ class Documents:
             self._container.remove(zarr.array)
         self._uncount(directory)
         directory.zarr = None
+        directory.array_name = None
 
     def _set_root_attributes(self, document: GroupDocument) -> None:
         if FILE_ARRAY in self._container:

@@ -62,7 +62,8 @@ class Nodes:
         file = zarr.files.get(prefix)
         if file is None:
             if zarr.has(prefix):
-                return zarr, prefix
+                # an array that has outgrown the numbers that the kernel knows: the chunk keeps the one it is known by
+                return (zarr, prefix) if zarr.gives(numbers) else self.chunk_of_number(zarr, prefix, ino)
         elif file.ino == ino:
             return file
         reader = zarr.readers.get(prefix)
@@ -90,14 +91,19 @@ class Nodes:
         """The file as an object; an untouched chunk becomes one."""
         if isinstance(node, File):
             return node
-        zarr, coord = node
-        components = zarr.keys.components(coord)
-        return self.chunk_file(zarr, coord, self.chunk_directory(zarr, components[:-1]), components[-1])
+        return self.chunk_of_number(*node)
 
-    def chunk_file(self, zarr: ZarrArray, coord: Coord, directory: Directory, name: str) -> File:
+    def chunk_of_number(self, zarr: ZarrArray, coord: Coord, ino: int | None = None) -> File:
+        """Make an untouched chunk an object, of the number that it is known by, or that its array gives it."""
+        components = zarr.keys.components(coord)
+        return self.chunk_file(zarr, coord, self.chunk_directory(zarr, components[:-1]), components[-1], ino)
+
+    def chunk_file(
+        self, zarr: ZarrArray, coord: Coord, directory: Directory, name: str, ino: int | None = None
+    ) -> File:
         """Make an untouched chunk, known by this name, an object. Who reads it reads that from now on."""
         reader = zarr.readers.get(coord)
-        number = zarr.number(coord) if reader is None else reader.ino
+        number = reader.ino if reader is not None else zarr.number(coord) if ino is None else ino
         file = File(number, zarr.array.mtime_ns(zarr.stored(coord)))
         binding = Binding(directory, name)
         binding.zarr, binding.coord = zarr, coord

@@ -327,6 +327,8 @@ class JournaledFile(OpenFile):
     def _record(self, op: Op, act: Callable[[], T], number: int = 0, data: bytes = b"") -> T:
         tree = self._journaled
         with tree.container.lock:
+            if not self.file.bindings:
+                return act()  # nobody can find it any more, and a journal begun since does not know the handle
             if op is Op.WRITE:
                 tree.journal.make_room()
             time_ns = tree.begin()

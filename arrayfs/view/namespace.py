@@ -306,6 +306,7 @@ class Namespace:
         if parent is None:
             raise RefusedError(errno.EBUSY, "the root cannot be moved")
         self._stay(parent)
+        self._look_below(found)
         self._uncover(found)
         parent = self._tree.materialise(parent)
         parent.children.pop(found.name, None)
@@ -317,6 +318,13 @@ class Namespace:
         self._rename_below(found)
         self._touch(parent)
         self._touch(target)
+
+    def _look_below(self, directory: Directory) -> None:
+        """Find the arrays at and below a directory by the names that they have now."""
+        self._tree.documents.zarr(directory)
+        for child in directory.children.values():
+            if isinstance(child, Directory):
+                self._look_below(child)
 
     def _uncover(self, directory: Directory) -> None:
         """What says of documents at and below a directory that they are hidden goes with its old name."""
@@ -382,7 +390,7 @@ class Namespace:
                 directory.marker = None
 
     def _implied(self, directory: Directory) -> bool:
-        if directory.children or directory.zarr is not None:
+        if directory.zarr is not None or any(map(_is_kept, directory.children.values())):
             return True
         owner = directory.owner
         return owner is not None and owner.has_chunks(owner.prefix_of(directory.components) or ())
@@ -390,6 +398,13 @@ class Namespace:
     def _touch(self, directory: Directory) -> None:
         directory.mtime_ns = self._tree.now()
         self._tree.watch(directory)
+
+
+def _is_kept(entry: Directory | File) -> bool:
+    """Whether a commit keeps an entry, and with it the directory: not a file that nobody has closed yet."""
+    if isinstance(entry, Directory):
+        return True
+    return any(binding.array is not None or binding.array_name is not None for binding in entry.bindings)
 
 
 def marker_name(directory: Directory) -> str:

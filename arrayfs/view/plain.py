@@ -97,6 +97,7 @@ def _read_piece(container: Container, array: Array, number: int, inner: int, siz
 def store(container: Container, array: Array, draft: Draft, mtime_ns: int) -> None:
     """Put what a draft changed into the file's array, and cut the array to the draft's size."""
     pieces = spec_of(draft.size)
+    _drop_cut_off(container, array, draft, mtime_ns)
     if pieces.shape != array.spec.shape:
         container.respec(array, pieces, mtime_ns)
     for number, piece in draft.changed():
@@ -104,6 +105,16 @@ def store(container: Container, array: Array, draft: Draft, mtime_ns: int) -> No
     last, inner = divmod(draft.base_size, PIECE_SIZE)
     if inner and last not in draft.pieces:
         _cut_piece(container, array, last, inner, mtime_ns)
+
+
+def _drop_cut_off(container: Container, array: Array, draft: Draft, mtime_ns: int) -> None:
+    """Whole pieces that were cut off before the file grew again must not come back either."""
+    kept = -(-draft.base_size // PIECE_SIZE)
+    if kept >= min(array.spec.shape[0], -(-draft.size // PIECE_SIZE)):
+        return  # the array is cut where the draft was, or nothing was cut
+    for number in array.coords()[:, 0].tolist():
+        if number >= kept and number not in draft.pieces:
+            container.put(array, (number,), None, mtime_ns)
 
 
 def _cut_piece(container: Container, array: Array, number: int, size: int, mtime_ns: int) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.grid import Coord
 from arrayfs.view.arrays import ZarrArray
-from arrayfs.view.nodes import Binding, File
+from arrayfs.view.nodes import Binding, Components, File
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -45,6 +45,8 @@ def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> 
         coord = (*stored, *inner)
         names.update(_names(tree, zarr, coord))
         _let_go(tree, zarr, coord)
+    for components in {zarr.keys.components((*stored, *inner))[:-1] for stored in cut}:
+        _stay(tree, zarr, components)
     for stored in moved:
         coord = (*stored, *inner)
         names.add(_names(tree, zarr, coord)[0])
@@ -70,6 +72,23 @@ def _names(tree: Tree, zarr: ZarrArray, coord: Coord) -> list[tuple[int, str]]:
         if components in zarr.directories or prefix is None or zarr.has_below(prefix):
             break
     return found
+
+
+def _stay(tree: Tree, zarr: ZarrArray, components: Components) -> None:
+    """A directory lost chunks: it stays, even when nothing implies it any more."""
+    known = components in zarr.directories
+    prefix = zarr.prefix_of(components)
+    if components and not known and prefix is not None and zarr.has_below(prefix):
+        return
+    for length in range(1, len(components)):
+        _stay(tree, zarr, components[:length])
+    directory = tree.materialise(tree.chunk_directory(zarr, components))
+    if components and not known:
+        # its computed number may be that of another place in the smaller grid
+        directory.ino = tree.numbers.take()
+        tree.nodes[directory.ino] = directory
+    directory.explicit = True
+    tree.watch(directory)
 
 
 def _let_go(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:

@@ -7,6 +7,7 @@ in `files.py`, documents in `documents.py`.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.grid import Coord
-from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError
+from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
 from arrayfs.view import plain
 from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
@@ -188,7 +189,10 @@ class Tree(Nodes):
     def _openable(self, node: Found) -> File:
         if isinstance(node, Directory):
             raise IsDirectoryError(f"inode {node.ino} is a directory")
-        return self.file(node)
+        file = self.file(node)
+        if not file.bindings and file.draft is None and file.kept is None:
+            raise StaleError(errno.ESTALE, f"inode {file.ino} has no content any more")  # the kernel looks it up anew
+        return file
 
     def _handle(self, file: File, *, write: bool, emptied: bool) -> OpenFile:
         return OpenFile(self, file, write=write, emptied=emptied)

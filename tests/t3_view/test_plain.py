@@ -115,6 +115,24 @@ def test_what_was_cut_off_never_comes_back(cut: int, commits: bool) -> None:
     tree.close()
 
 
+@pytest.mark.parametrize("cut", [0, 1, PIECE_SIZE - 1, PIECE_SIZE, PIECE_SIZE + 1])
+def test_what_one_handle_cut_off_before_it_grew_again_never_comes_back(cut: int) -> None:
+    tree = new_tree()
+    size = 2 * PIECE_SIZE + 9
+    write(tree, "x", 0, pattern(size))
+    tree = reopened(tree)
+    attr = tree.lookup(ROOT, "x")
+    assert attr is not None
+    handle = tree.open(attr.ino, write=True, truncate=not cut)
+    handle.truncate(cut)
+    handle.truncate(size)
+    handle.flush()
+    handle.release()
+    tree = reopened(tree)
+    assert content(tree, "x") == pattern(cut).ljust(size, b"\0")
+    tree.close()
+
+
 class FileMachine(RuleBasedStateMachine):
     """One file, over commits and remounts, with small pieces."""
 
@@ -141,6 +159,18 @@ class FileMachine(RuleBasedStateMachine):
         self.tree.setattr(attr.ino, size=size)
         del self.model[size:]
         self.model.extend(bytes(size - len(self.model)))
+
+    @rule(sizes=st.lists(st.integers(0, 80), max_size=3), emptied=st.booleans())
+    def truncate_by_handle(self, sizes: list[int], emptied: bool) -> None:
+        attr = self.tree.lookup(ROOT, "x")
+        assert attr is not None
+        handle = self.tree.open(attr.ino, write=True, truncate=emptied)
+        for size in [0] * emptied + sizes:
+            handle.truncate(size)
+            del self.model[size:]
+            self.model.extend(bytes(size - len(self.model)))
+        handle.flush()
+        handle.release()
 
     @rule()
     def commit(self) -> None:

@@ -65,8 +65,8 @@ KINDS: dict[str, Callable[[], None]] = {
 
 broken: dict[str, str] = {}
 
-TREE = ["lookup", "getattr", "setattr", "create", "mkdir", "unlink", "rmdir", "rename", "link", "open", "opendir"]
-TREE += ["statfs", "forget"]
+TREE = ["lookup", "getattr", "setattr", "create", "mkdir", "unlink", "rmdir", "rename", "link", "opendir"]
+TREE += ["open", "open_for_writing", "statfs", "forget"]
 FILE = ["read", "write", "truncate", "flush", "sync", "release", "prefetch"]
 DIRECTORY = ["entries", "sync", "release"]
 
