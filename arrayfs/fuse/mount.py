@@ -35,7 +35,7 @@ from arrayfs.fuse.logs import RecentWarnings, begin_log, open_output
 from arrayfs.fuse.notify import Notifier
 from arrayfs.fuse.operations import TreeOperations
 from arrayfs.fuse.options import MountOptions
-from arrayfs.fuse.runtime import Runtime, make_runtime
+from arrayfs.fuse.runtime import Runtime, is_end_of_connection, make_runtime
 from arrayfs.fuse.state import MountInfo, MountResult, StateFile, process_start, read_state
 from arrayfs.fuse.tree_protocol import Tree
 from arrayfs.fuse.usage import Usage
@@ -274,8 +274,9 @@ class _Mount:
         try:
             self._runtime.run()
         except BaseException as error:  # whatever pyfuse3 could not go on with
-            log.exception("%s: the session failed", self._mountpoint)
-            failure = f"the session failed: {type(error).__name__}: {error}"
+            if not is_end_of_connection(error):
+                log.exception("%s: the session failed", self._mountpoint)
+                failure = f"the session failed: {type(error).__name__}: {error}"
         if self._signal is not None:
             log.info("%s: unmounting %s", self._signal.name, self._mountpoint)
         try:

@@ -78,6 +78,17 @@ def make_runtime(name: Literal["inline", "trio"]) -> Runtime:
     return TrioRuntime() if name == "trio" else InlineRuntime()
 
 
+def is_end_of_connection(error: BaseException) -> bool:
+    """Whether the kernel ended the connection while it was handing out a request: an end like any other.
+
+    It then says ECONNABORTED instead of ENODEV: when the last file of a mount that was detached is closed, or when the
+    connection was aborted.
+    """
+    if isinstance(error, BaseExceptionGroup):  # trio's
+        return all(map(is_end_of_connection, error.exceptions))
+    return isinstance(error, ConnectionAbortedError)
+
+
 class TrioRuntime:
     """pyfuse3 as its authors run it."""
 

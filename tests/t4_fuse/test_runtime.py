@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from arrayfs.fuse.runtime import MAX_PARKED, PAUSE, REST, SPIN_NS, InlineRuntime
+from arrayfs.fuse.runtime import MAX_PARKED, PAUSE, REST, SPIN_NS, InlineRuntime, is_end_of_connection
 from tests.t4_fuse.conftest import Server
 
 CONTENT = bytes(range(256)) * 16
@@ -222,3 +222,17 @@ def test_a_core_that_does_not_come_back_soon_is_left_to_others(device: Device) -
     device.yield_ns = 500
     device.wait(runtime, comes_after=30_000, times=100)
     assert device.asked
+
+
+@pytest.mark.parametrize(
+    ("error", "is_end"),
+    [
+        (ConnectionAbortedError(errno.ECONNABORTED, "fuse_session_receive_buf failed"), True),
+        (BaseExceptionGroup("trio's", [ConnectionAbortedError(), ConnectionAbortedError()]), True),
+        (BaseExceptionGroup("trio's", [ConnectionAbortedError(), OSError(errno.EIO, "")]), False),
+        (OSError(errno.EIO, "fuse_session_receive_buf failed"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_the_kernel_ending_the_connection_under_a_request_is_no_failure(error: BaseException, is_end: bool) -> None:
+    assert is_end_of_connection(error) is is_end
