@@ -18,6 +18,9 @@ from arrayfs.format.checksums import crc32c
 _HEADER = struct.Struct("<16s16s16s16sQII")
 _FRAME = struct.Struct("<II")
 _BODY = struct.Struct("<BBHIIQQQ")
+_U64 = (1 << 64) - 1
+# What follows from the time of an operation has to fit into 64 bits with a sign as well.
+_LATEST_NS = (1 << 63) - (1 << 32)
 _SIZED_BODY = struct.Struct("<IBBHIIQQQ")
 _MAGIC = b"arrayfs journal\0"
 VERSION = 1
@@ -44,7 +47,7 @@ class Op(IntEnum):
     RELEASE = 11  # the handle ended [handle]
     TRUNCATE = 12  # by name [path, number: size]
     MODE = 13  # [path, number: mode]
-    MTIME = 14  # [path, number: nanoseconds]
+    MTIME = 14  # [path, number: nanoseconds since 1970, negative before]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 
@@ -112,7 +115,7 @@ def encode_operation(operation: Operation, checksum: int) -> tuple[bytes, bytes 
     one, two = path.encode(), new_path.encode()
     size = _BODY.size + len(one) + len(two) + len(data)
     # the size and what follows the checksum in one piece: each call of the checksum costs more than these few bytes
-    head = _SIZED_BODY.pack(size, op, flag, 0, len(one), len(two), time_ns, handle, number) + one + two
+    head = _SIZED_BODY.pack(size, op, flag, 0, len(one), len(two), time_ns, handle, number & _U64) + one + two
     checksum = crc32c(head, checksum)
     if data:
         checksum = crc32c(data, checksum)
@@ -134,6 +137,8 @@ def decode_operation(frame: bytes, content: bytes, checksum: int) -> tuple[Opera
     if len(content) != size or found != expected:
         raise FormatError(f"a record of {size} bytes is torn or damaged: checksum {found:#010x}, not {expected:#010x}")
     kind, flag, _, path_size, new_path_size, time_ns, handle, number = _BODY.unpack_from(content)
+    if time_ns > _LATEST_NS:
+        raise FormatError(f"a record of the time {time_ns} ns, which no clock can have said")
     start = _BODY.size
     if start + path_size + new_path_size > size:
         raise FormatError(f"a record of {size} bytes claims paths of {path_size} and {new_path_size}")
@@ -142,6 +147,8 @@ def decode_operation(frame: bytes, content: bytes, checksum: int) -> tuple[Opera
         op = Op(kind)
     except ValueError as error:
         raise FormatError(f"a record that nobody can have written: {error}") from None
+    if op is Op.MTIME and number >> 63:  # a time before 1970, in two's complement
+        number -= 1 << 64
     data = memoryview(content)[start + path_size + new_path_size :] if op is Op.WRITE else b""
     return Operation(op, time_ns, path, new_path, handle, number, bool(flag), data), found
 

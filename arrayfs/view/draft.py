@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from arrayfs.container.limits import check_room
+
 PIECE_SIZE = 1 << 20
 
 # Reads bytes [offset, offset + size) of the base; short at its end.
@@ -127,10 +129,11 @@ class Draft:
         return part if len(part) == size else bytes(part) + bytes(size - len(part))
 
     def whole(self) -> bytes | memoryview:
-        """The whole content; without a copy where one piece holds it."""
+        """The whole content; without a copy where one piece holds it. Raises FormatError if memory cannot hold it."""
         piece = self.pieces.get(0)
         if self.size <= PIECE_SIZE and isinstance(piece, bytes) and len(piece) == self.size:
             return piece
+        check_room(self.size, "the whole file")
         out = bytearray(self.size)
         for number in range(-(-self.size // PIECE_SIZE)):
             start = number * PIECE_SIZE

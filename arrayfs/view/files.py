@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 KEPT_LIMIT = 64 << 20
 # An opaque chunk is one Binary element: its u32 size and two offsets of 4 bytes (format chapter 9).
 CHUNK_FILE_LIMIT = (1 << 32) - 8
+# A plain file is an array of pieces, of which u32 counts the number.
+FILE_LIMIT = ((1 << 32) - 1) * PIECE_SIZE
 # Pieces of a plain file that is being written are handed to the pool above this, so that memory stays bounded.
 DRAFT_LIMIT = 64 << 20
 
@@ -151,15 +153,21 @@ class Files:
         return lambda offset, size: whole[offset : offset + size]
 
     def write(self, file: File, offset: int, data: bytes) -> int:
-        """Put `data` at `offset`. Raises RefusedError EFBIG where an opaque chunk would cross the format's limit."""
-        if offset + len(data) > CHUNK_FILE_LIMIT and any(self.chunk_place(binding) for binding in file.bindings):
-            raise RefusedError(errno.EFBIG, f"a chunk file may have {CHUNK_FILE_LIMIT} bytes")
+        """Put `data` at `offset`. Raises RefusedError EFBIG where the file would cross the format's limit."""
+        if offset + len(data) > CHUNK_FILE_LIMIT:
+            self._check_size(file, offset + len(data))
         draft = self.open_draft(file)
         draft.write(offset, data)
         file.kept = None
         if len(draft.pieces) * PIECE_SIZE > DRAFT_LIMIT:
             self._spill(file, draft)
         return len(data)
+
+    def _check_size(self, file: File, size: int) -> None:
+        is_chunk = any(self.chunk_place(binding) for binding in file.bindings)
+        limit = CHUNK_FILE_LIMIT if is_chunk else FILE_LIMIT
+        if size > limit:
+            raise RefusedError(errno.EFBIG, f"a {'chunk' if is_chunk else 'plain'} file may have {limit} bytes")
 
     def _spill(self, file: File, draft: Draft) -> None:
         """A large plain file is being written: hand its pieces to the pool already."""
@@ -169,7 +177,9 @@ class Files:
         file.draft = Draft(self._base(file), file.size)
 
     def truncate(self, file: File, size: int) -> None:
-        """Cut the file, or let it grow by zeros."""
+        """Cut the file, or let it grow by zeros. Raises RefusedError EFBIG as `write` does."""
+        if size > CHUNK_FILE_LIMIT:
+            self._check_size(file, size)
         self.open_draft(file, size).truncate(size)
         file.kept = None
 
@@ -210,12 +220,15 @@ class Files:
     def _judge_chunk(
         self, file: File, draft: Draft, places: list[tuple[ZarrArray, Coord] | None], *, final: bool
     ) -> None:
-        content = draft.whole()
+        content: bytes | memoryview | None = None
         for binding, place in zip(list(file.bindings), places, strict=True):
             if place is None:
                 self._store_plain(file, binding, draft)
                 continue
             try:
+                _check_length(*place, draft.size)
+                # not before: a file of a wrong length may be long and hardly have bytes
+                content = draft.whole() if content is None else content
                 self.bind_chunk(file, binding, *place, content)
             except (FormatError, LimitError) as error:
                 if not final:
@@ -230,8 +243,7 @@ class Files:
         self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview
     ) -> None:
         """Keep a file's content as a chunk. Raises FormatError (and nothing changed) if it can be none."""
-        if zarr.chunks.accepts(len(content)) is False:
-            raise FormatError(f"{len(content)} bytes, but chunk {coord} of {zarr.array.name!r} has another length")
+        _check_length(zarr, coord, len(content))
         zarr.write(coord, content, file.mtime_ns)
         self._drop_plain(binding)
         binding.directory.children.pop(binding.name, None)
@@ -345,6 +357,11 @@ class Files:
         file.bindings.append(binding)
         self._tree.materialise(directory).children[name] = file
         return binding
+
+
+def _check_length(zarr: ZarrArray, coord: Coord, size: int) -> None:
+    if zarr.chunks.accepts(size) is False:
+        raise FormatError(f"{size} bytes, but chunk {coord} of {zarr.array.name!r} has another length")
 
 
 def _self_contained(draft: Draft) -> Draft:

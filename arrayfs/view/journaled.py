@@ -20,7 +20,7 @@ from arrayfs.container.journal import Journal
 from arrayfs.errors import ArrayFSError
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Store
-from arrayfs.view.attr import Attr
+from arrayfs.view.attr import Attr, kept_time
 from arrayfs.view.documents import NAMES
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.nodes import Directory, File
@@ -87,6 +87,8 @@ class JournaledTree(ClockedTree):
         with self.container.lock:
             path, node = self._path_of(ino), self.node(ino)
             own = isinstance(node, File) and self.control.owns(node)
+            if mtime_ns is not None:
+                mtime_ns = kept_time(mtime_ns)
             for op, number in ((Op.TRUNCATE, size), (Op.MODE, mode), (Op.MTIME, mtime_ns)):
                 if number is None:
                     continue

@@ -62,7 +62,7 @@ class Namespace:
             if isinstance(found, Directory):
                 raise IsDirectoryError(errno.EISDIR, f"{name!r} is a directory")
             return self._tree.file(found)
-        file = File(self._tree.numbers.take(), self._tree.now(), stat.S_IFREG | mode)
+        file = File(self._tree.numbers.take(), self._tree.now(), stat.S_IFREG | mode & 0o7777)
         file.draft = Draft(None, 0)
         file.fresh = True
         self._tree.nodes[file.ino] = file
@@ -77,7 +77,7 @@ class Namespace:
             raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
         parent = self._tree.materialise(directory)
         made = Directory(self._tree.numbers.take(), parent, name, self._tree.now())
-        made.mode = stat.S_IFDIR | mode
+        made.mode = stat.S_IFDIR | mode & 0o7777
         made.explicit = made.loaded = True
         self._tree.nodes[made.ino] = parent.children[name] = made
         self._place(made)

@@ -19,7 +19,7 @@ from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, Refused
 from arrayfs.view import plain
 from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
-from arrayfs.view.attr import Attr
+from arrayfs.view.attr import Attr, kept_time
 from arrayfs.view.control import Control
 from arrayfs.view.documents import FILE_ARRAY, Documents
 from arrayfs.view.files import Files
@@ -91,6 +91,8 @@ class Tree(Nodes):
         with self.container.lock:
             self._check_change(None)
             node = self.node(ino)
+            if mtime_ns is not None:
+                mtime_ns = kept_time(mtime_ns)
             if isinstance(node, Directory):
                 if mtime_ns is not None:
                     node.mtime_ns = mtime_ns

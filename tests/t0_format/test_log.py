@@ -14,10 +14,13 @@ from tests.profiles import examples
 
 HEADER = LogHeader(bytes(range(16)), b"p" * 16, b"l" * 16, 1_700_000_000_000_000_000, 3)
 u64 = st.integers(0, 2**64 - 1)
+times = st.integers(0, 2**63 - 2**32)
 paths = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1)).map("/".join)
 operations = st.one_of(
-    st.builds(Operation, st.just(Op.WRITE), u64, handle=u64, number=u64, data=st.binary()),
-    st.builds(Operation, st.sampled_from(Op), u64, paths, paths, u64, u64, st.booleans(), st.just(b"")),
+    st.builds(Operation, st.just(Op.WRITE), times, handle=u64, number=u64, data=st.binary()),
+    st.builds(
+        Operation, st.sampled_from(Op), times, paths, paths, u64, st.integers(0, 2**63 - 1), st.booleans(), st.just(b"")
+    ),
 )
 
 
@@ -95,3 +98,13 @@ def test_an_absurd_size_allocates_nothing() -> None:
 
     assert list(LogReader(read, 1 << 40).operations()) == []
     assert max(asked) <= log.HEADER_SIZE
+
+
+@pytest.mark.parametrize("time_ns", [-1, -(1 << 63), (1 << 63) - 1])
+def test_times_before_1970_are_numbers_too(time_ns: int) -> None:
+    operation = Operation(Op.MTIME, 1, "f", number=time_ns)
+    assert list(reader_of(encoded([operation])).operations()) == [operation]
+
+
+def test_a_time_that_no_clock_says_ends_the_journal() -> None:
+    assert list(reader_of(encoded([Operation(Op.UNLINK, 1 << 63, "a")])).operations()) == []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import uuid
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
 from arrayfs.errors import FormatError
-from arrayfs.format.model import AttributeValue
+from arrayfs.format.model import AttributeValue, DType
 from arrayfs.view import draft as draft_module
 from arrayfs.view import plain
 from arrayfs.view.draft import PIECE_SIZE
@@ -54,6 +56,26 @@ def content(tree: Tree, name: str, offset: int = 0, size: int = 1 << 26) -> byte
 def written(tree: Tree) -> dict[str, list[int]]:
     """The pieces of each file that the newest layer has."""
     return {meta.name: meta.chunks.coords[:, 0].tolist() for meta in tree.container.stack.newest.footer.arrays}
+
+
+def test_a_chunk_file_of_gigabytes_too_many_is_a_plain_file_without_them_in_memory() -> None:
+    tree = new_tree()
+    tree.container.define("a", ArraySpec(DType("Int8"), (4,), (2,)))
+    tree = reopened(tree)
+    array = tree.lookup(ROOT, "a")
+    assert array is not None
+    chunks = tree.lookup(array.ino, "c") or tree.mkdir(array.ino, "c", 0o755)
+    assert chunks is not None
+    made = tree.create(chunks.ino, "0", 0o644, False)
+    handle = tree.open(made.ino, write=True, truncate=False)
+    handle.truncate(3 << 30)
+    tracemalloc.start()
+    handle.flush()
+    handle.release()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert tree.getattr(made.ino).size == 3 << 30
+    tree.close()
 
 
 def pattern(size: int) -> bytes:

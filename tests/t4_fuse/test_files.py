@@ -29,6 +29,20 @@ def test_files_are_kept(mounted: Mounted, size: int) -> None:
     assert mounted.remount().sidecar == ""
 
 
+@keeps("or a plain file over 4 PiB − 1 MiB, also by truncate: EFBIG")
+def test_longest_file(mounted: Mounted) -> None:
+    longest = ((1 << 32) - 1) << 20
+    with opened(mounted / "f", os.O_CREAT | os.O_RDWR) as fd:
+        with refused(errno.EFBIG):
+            os.pwrite(fd, b"x", longest)
+        with refused(errno.EFBIG):
+            os.truncate(fd, longest + 1)
+        os.pwrite(fd, b"x", longest - 1)
+    assert mounted.remount().sidecar == "t.1.af"
+    with opened(mounted / "f", os.O_RDONLY) as fd:
+        assert os.pread(fd, 5, longest - 2) == b"\0x"
+
+
 @keeps("O_CREAT with O_EXCL on a name that is there: EEXIST.")
 def test_exclusive_creation(mounted: Mounted) -> None:
     with opened(mounted / "f", os.O_CREAT | os.O_EXCL | os.O_WRONLY) as fd:

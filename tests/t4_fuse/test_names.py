@@ -176,7 +176,8 @@ def test_empty_directories(mounted: Mounted) -> None:
 
 
 @keeps(
-    "The time of the last write is kept to the nanosecond, as utimensat set it; there is no time of access but this."
+    "The time of the last write is kept to the nanosecond, as utimensat set it; there is no time of access but this.",
+    "A time before 1677 or after 2262 is kept as the nearest one between.",
 )
 def test_times(mounted: Mounted) -> None:
     path = mounted / "f"
@@ -191,6 +192,11 @@ def test_times(mounted: Mounted) -> None:
     os.utime(path, ns=(5, 17))
     mounted.remount()
     assert path.stat().st_mtime_ns == path.stat().st_atime_ns == 17
+    for told, kept in ((-1_000_000_005, -1_000_000_005), (10**20, (1 << 63) - 1), (-(10**20), -(1 << 63))):
+        os.utime(path, ns=(told, told))
+        assert path.stat().st_mtime_ns == kept
+        mounted.remount()
+        assert path.stat().st_mtime_ns == kept
 
 
 @keeps("A commit changes no time and no inode number that a mount shows.")

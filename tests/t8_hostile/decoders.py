@@ -44,6 +44,7 @@ from tests.t8_hostile.containers import (
     unpack,
 )  # fmt: skip
 from tests.t8_hostile.documents import V2, V3, json_mutants
+from tests.t8_hostile.journals import journal_inputs, read_journal, take_up_files, take_up_inputs
 from tests.t8_hostile.mutations import Mutant, mutants
 from tests.t8_hostile.walking import walk
 
@@ -347,6 +348,18 @@ def run_changes(data: bytes) -> str | None:
     return refused
 
 
+# --- journals ---------------------------------------------------------------------------------------------------------
+
+
+def run_journal(data: bytes) -> str | None:
+    return refusal(lambda: read_journal(data))
+
+
+def run_take_up(data: bytes) -> str | None:
+    said: list[str | None] = []
+    return refusal(lambda: said.append(take_up_files(unpack(data))), ArrayFSError) or said[0]
+
+
 def linear(constant: int, factor: int) -> Callable[[int], int]:
     return lambda size: constant + factor * size
 
@@ -370,11 +383,13 @@ DECODERS = {
         Decoder("codecs", codec_inputs, run_codec, codec_bound, 500),
         Decoder("chunkdata", chunkdata_inputs, run_chunkdata, linear(256 * KIB, 64), 500),
         Decoder("names", names_inputs, run_names, linear(256 * KIB, 64), 300),
+        Decoder("journal", journal_inputs, run_journal, linear(256 * KIB, 64), 500),
         Decoder("zarr3", lambda: json_mutants(V3), run_zarr3, linear(512 * KIB, 128), 200),
         Decoder("zarr2", lambda: json_mutants(V2), run_zarr2, linear(512 * KIB, 128), 200),
         Decoder("stack", container_inputs, run_stack, linear(16 * MIB, 64), 300),
         Decoder("tree", container_inputs, run_tree, linear(32 * MIB, 64), 100),
         Decoder("changes", container_inputs, run_changes, linear(64 * MIB, 64), 60),
+        Decoder("take-up", take_up_inputs, run_take_up, linear(64 * MIB, 64), 100),
     )
 }
 assert np.little_endian

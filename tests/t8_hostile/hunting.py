@@ -65,7 +65,7 @@ def kind_of(message: str | None) -> str:
     if message is None:
         return "decoded"
     short = re.sub(r"b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\"", "…", message)
-    short = re.sub(r"\b[0-9a-f]{8,}\b|-?\d+(?:\.\d+)?", "#", short)
+    short = re.sub(r"\b(?:0x[0-9a-f]+|[0-9a-f]{8,})\b|-?\d+(?:\.\d+)?", "#", short)
     return re.sub(r"#(?:, #)*,?", "#", short)
 
 

@@ -15,8 +15,8 @@ from tests.t8_hostile.hunting import Hunt, hunt
 
 
 @defends(
-    "Whatever the bytes of a container, its statistics file or a document, the answer is content or an error of "
-    "arrayfs that says where: no other exception, no crash, no hang.",
+    "Whatever the bytes of a container, its statistics file, a journal beside it or a document, the answer is content "
+    "or an error of arrayfs that says where: no other exception, no crash, no hang.",
     "256 KiB + 64 n of memory",
     "512 KiB + 128 n of memory",
     "16 MiB + 64 n of memory",
