@@ -19,7 +19,7 @@ from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import decompress
-from arrayfs.format.extension import EXTENSION_CODEC, decode_extension
+from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, stated_size
 from arrayfs.format.extension_model import Extension
 from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer
 from arrayfs.format.model import Footer
@@ -192,7 +192,9 @@ def _open_layer(number: int, blob: Blob) -> Layer:
     footer = decode_footer(footer_bytes)
     row = extension_row(footer)
     ext = None
-    if row is not None:
+    if row is None:
+        _refuse_hidden_extension(blob, footer, place.start)
+    else:
         start = int(footer.blocks.file_offsets[row])
         size = int(footer.blocks.compressed_sizes[row])
         if start + size != place.start:
@@ -214,6 +216,26 @@ def extension_row(footer: Footer) -> int | None:
             rows = np.flatnonzero(footer.blocks.codecs == index)
             return int(rows[-1]) if len(rows) else None
     return None
+
+
+def _refuse_hidden_extension(blob: Blob, footer: Footer, end: int) -> None:
+    """Raise FormatError if an extension block ends at the footer, whose block table does not say so: that is damaged.
+
+    The layer would be taken for one of the crate's, its holes read as chunks, and nothing of it be checked. Looked at
+    are the places at which the block can begin. No chunk may lie in it: a chunk of the crate's may hold any bytes.
+    """
+    blocks = footer.blocks
+    ends = blocks.file_offsets + blocks.compressed_sizes
+    at_end = np.flatnonzero(ends == end)
+    if len(at_end):
+        row = at_end[-1]
+        if any((meta.chunks.block_ids == blocks.ids[row]).any() for meta in footer.arrays):
+            return
+        start = int(blocks.file_offsets[row])
+    else:
+        start = int(ends.max(where=ends < end, initial=0))  # the table may have lost the block's entry
+    if start + HEADER_SIZE <= end and stated_size(blob.read(start, HEADER_SIZE)) == end - start:
+        raise FormatError(f"footer: does not name the extension block that lies before it, at bytes {start} to {end}")
 
 
 def _range(blob: Blob, tail: bytes, tail_start: int, start: int, size: int) -> bytes | memoryview:

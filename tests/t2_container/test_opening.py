@@ -8,9 +8,23 @@ from pathlib import Path
 import pytest
 
 from arrayfs.container.container import Container
+from arrayfs.container.layer import extension_row
+from arrayfs.container.verify import verify
 from arrayfs.errors import FormatError, LockedError, MissingObjectError, ObjectExistsError, StoreURLError
+from arrayfs.format.footer import TRAILER
+from arrayfs.format.model import ArrayMeta, DType
 from arrayfs.store import MemoryStore
-from tests.t2_container.making import filled, i32, layer_bytes, new_container, new_url, open_container, state, state_at
+from tests.t2_container.making import (
+    filled,
+    i32,
+    layer_bytes,
+    new_container,
+    new_url,
+    open_container,
+    state,
+    state_at,
+    table,
+)
 
 
 def store_of(url: str) -> MemoryStore:
@@ -93,6 +107,50 @@ def test_container_of_version_4_is_continued_in_version_4() -> None:
     with Container.open(url) as container:
         assert [layer.footer.version for layer in container.stack.layers] == [4, 4]
         assert len(state(container)["a"][2]) == 4
+
+
+# --- layers of ours that look like the crate's ------------------------------------------------------------------------
+
+
+def extension_bytes(url: str) -> bytes:
+    with Container.open(url) as container:
+        layer = container.stack.newest
+        row = extension_row(layer.footer)
+        assert row is not None
+        start = int(layer.footer.blocks.file_offsets[row])
+        return layer.blob.read(start, layer.footer_start - start)
+
+
+@pytest.mark.parametrize("damage", [b"arrayfs.ext0", b"brrayfs.ext1", b"lz4" + b"\xff" * 9, "no codec", "no entry"])
+def test_damage_to_the_name_of_the_extension_block_does_not_hide_it(damage: bytes | str) -> None:
+    url = three_versions()
+    layer = bytearray(content(url, "t.3.af"))
+    name = layer.rindex(b"arrayfs.ext1")
+    if isinstance(damage, bytes):
+        layer[name : name + len(damage)] = damage
+    elif damage == "no codec":
+        layer[name - 8] = 0
+    else:
+        root = len(layer) - TRAILER.size - 96
+        layer[root + 16] -= 1  # how many blocks there are
+    store_of(url).put("t.3.af", bytes(layer), replace=True)
+    for mode in ("r", "a"):
+        with pytest.raises(
+            FormatError, match=r"t\.3\.af: footer: does not name the extension block that lies before it"
+        ):
+            Container.open(url, mode)
+    assert ["t.3.af: footer: does not name the extension block" in str(finding) for finding in verify(url)] == [True]
+
+
+@pytest.mark.parametrize("before", [b"", b"odd bytes"])
+def test_a_chunk_of_the_crate_may_hold_what_looks_like_an_extension_block(before: bytes) -> None:
+    block = extension_bytes(three_versions())
+    chunk = ((0,), 0, len(before), len(block))
+    meta = ArrayMeta("a", DType("UInt8"), (len(block),), (len(block),), chunks=table(chunk))
+    url = new_url()
+    store_of(url).put("t.af", layer_bytes(meta, data=before + block), replace=False)
+    with Container.open(url) as container:
+        assert container.read(container.get("a"), (0,)) == block
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
