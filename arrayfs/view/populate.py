@@ -24,7 +24,7 @@ def populate(tree: Tree) -> None:
         if not name.startswith(plain.RESERVED):
             natives.append(name)
         elif name.startswith(plain.FILES):
-            _add_file(tree, name)
+            add_file(tree, name)
         elif name.startswith(plain.CHUNKS):
             _reserved_directory(tree, _components(name, plain.CHUNKS))
         elif name.startswith(plain.HIDDEN):
@@ -54,10 +54,10 @@ def _reserved_directory(tree: Tree, components: Components) -> Directory | None:
     if not _is_shown(components):
         tree.warn(f"reserved name {'/'.join(components)!r} cannot be shown")
         return None
-    return _directory(tree, components)
+    return directory_at(tree, components)
 
 
-def _directory(tree: Tree, components: Components) -> Directory | None:
+def directory_at(tree: Tree, components: Components) -> Directory | None:
     """The directory of this path, made where it is missing; None if a file is in the way."""
     directory = tree.root
     for name in components:
@@ -72,7 +72,8 @@ def _directory(tree: Tree, components: Components) -> Directory | None:
     return directory
 
 
-def _add_file(tree: Tree, name: str) -> None:
+def add_file(tree: Tree, name: str) -> None:
+    """Make the node of a stored file, or of a directory that nothing else implies."""
     *above, last = _components(name, plain.FILES) or ("",)
     directory = _reserved_directory(tree, tuple(above))
     if directory is None:
@@ -100,7 +101,7 @@ def add_native(tree: Tree, name: str) -> None:
     components = tuple(map(paths.show, name.split("/")))
     if name == "" and tree.documents.describes_array(tree.root):
         components = ()  # the root array is ours if its document is
-    directory = _directory(tree, components)
+    directory = directory_at(tree, components)
     if directory is None:
         return
     if directory.array_name is not None:
