@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from arrayfs.cli import text
-from arrayfs.container import opening
+from arrayfs.cli.journal_dir import journal_dir_option, open_journal_dir
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals
 from arrayfs.errors import LockedError, MissingObjectError
@@ -34,28 +34,28 @@ def journal() -> None:
 
 @journal.command("list", short_help="What journals there are, and what each is good for.")
 @click.argument("container")
+@journal_dir_option
 @text.json_option
-def list_(container: str, as_json: bool) -> None:
+def list_(container: str, journal_dir: str | None, as_json: bool) -> None:
     """List the journals of CONTAINER, the oldest first; change nothing.
 
     Example: arrayfs journal list weather.af
     """
-    store, names = _folder(container)
+    store, names = _folder(container, journal_dir)
     found = find_journals(store, names)
-    stack = opening.open_stack(store, names)
+    with Container.open(container) as opened:
+        cases = [takeup.case_of(opened, one, store) for one in found]
     rows = [
         {
             "name": one.name,
             "bytes": one.size,
             "begun": text.time(one.header.time_ns) if one.header else None,
             "operations": None if one.header is None or one.locked else _count(store, one),
-            "state": takeup.case_of(stack, one).name.lower().replace("_", " "),
-            "meaning": takeup.case_of(stack, one).value,
+            "state": case.name.lower().replace("_", " "),
+            "meaning": case.value,
         }
-        for one in found
+        for one, case in zip(found, cases, strict=True)
     ]
-    for layer in stack.layers:
-        layer.close()
     if as_json:
         text.echo_json(rows)
     elif not rows:
@@ -70,7 +70,8 @@ def list_(container: str, as_json: bool) -> None:
 @journal.command(short_help="Do again, on the newest version, what a journal holds, and commit it.")
 @click.argument("container")
 @click.argument("name")
-def apply(container: str, name: str) -> None:
+@journal_dir_option
+def apply(container: str, name: str, journal_dir: str | None) -> None:
     """Commit what the journal NAME holds on top of the newest version of CONTAINER; then it is removed.
 
     Where it and what was committed since changed the same file, chunk or attribute, the journal wins; every older
@@ -79,7 +80,8 @@ def apply(container: str, name: str) -> None:
     Example: arrayfs journal apply weather.af weather.log-0123…
     """
     options = ContainerOptions(on_conflict="ours")
-    with Container.open(container, "a", options) as opened, _adopted(opened.store, opened.names, name) as part:
+    store, names = _folder(container, journal_dir)
+    with Container.open(container, "a", options) as opened, _adopted(store, names, name) as part:
         click.echo(takeup.apply(opened, part))
 
 
@@ -87,7 +89,8 @@ def apply(container: str, name: str) -> None:
 @click.argument("container")
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-def export(container: str, name: str, folder: Path) -> None:
+@journal_dir_option
+def export(container: str, name: str, folder: Path, journal_dir: str | None) -> None:
     """Write the files that the journal NAME holds below FOLDER, which is made; the journal stays.
 
     Neither CONTAINER nor its versions need to be there or sound. Of a file that was only changed in places the rest is
@@ -95,7 +98,7 @@ def export(container: str, name: str, folder: Path) -> None:
 
     Example: arrayfs journal export weather.af weather.log-0123… rescued
     """
-    store, names = _folder(container)
+    store, names = _folder(container, journal_dir)
     blob = store.open(_checked(names, name))
     try:
         reader = LogReader(blob.read, blob.size)
@@ -110,21 +113,22 @@ def export(container: str, name: str, folder: Path) -> None:
 @click.argument("container")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def drop(container: str, name: str, yes: bool) -> None:
+@journal_dir_option
+def drop(container: str, name: str, yes: bool, journal_dir: str | None) -> None:
     """Remove the journal NAME of CONTAINER. What it holds is gone for good.
 
     Example: arrayfs journal drop weather.af weather.log-0123… --yes
     """
-    store, names = _folder(container)
+    store, names = _folder(container, journal_dir)
     with _adopted(store, names, name) as part:
         if not yes:
             click.confirm(f"Remove {name} ({text.size(part.size)}) with all that it holds?", abort=True)
         part.discard()
 
 
-def _folder(container: str) -> tuple[Store, ContainerNames]:
+def _folder(container: str, journal_dir: str | None) -> tuple[Store, ContainerNames]:
     store, base = open_store(container)
-    return store, ContainerNames.from_base(base)
+    return open_journal_dir(journal_dir, store) or store, ContainerNames.from_base(base)
 
 
 def _checked(names: ContainerNames, name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 import click
 
 from arrayfs.cli.control import read_status
+from arrayfs.cli.journal_dir import check_journal_dir, journal_dir_option, open_journal_dir
 from arrayfs.cli.params import read_duration, read_size
 from arrayfs.cli.umount import echo_result
 from arrayfs.container.container import Container, ContainerOptions
@@ -75,6 +76,15 @@ Example:
     "--commit-every", type=read_duration, metavar="DURATION", help="Also commit at this interval: 90, 90s, 15min, 2h."
 )
 @click.option(
+    "--journal-every",
+    type=read_duration,
+    metavar="DURATION",
+    default="5s",
+    show_default=True,
+    help="Without fsync, a loss of power takes what was done in so long at most.",
+)
+@journal_dir_option
+@click.option(
     "--on-conflict",
     type=click.Choice(["fail", "ours"]),
     default="fail",
@@ -125,6 +135,8 @@ def mount(
     cache_size: int,
     dirty_limit: int,
     commit_every: float | None,
+    journal_every: float,
+    journal_dir: str | None,
     on_conflict: OnConflict,
     refresh: float,
     options: str,
@@ -158,10 +170,17 @@ def mount(
         if chosen.read_only:
             return open_reading_tree(url, look=int(zarr_format), options=settings, refresh_every=refresh)
         return open_writable_tree(
-            url, look=int(zarr_format), options=settings, commit_every=commit_every, refresh_every=refresh
+            url,
+            look=int(zarr_format),
+            options=settings,
+            journals=open_journal_dir(journals, open_store(url)[0]),
+            commit_every=commit_every,
+            sync_every=journal_every,
+            refresh_every=refresh,
         )
 
     check_mountpoint(mountpoint, url)
+    journals = None if journal_dir is None else check_journal_dir(journal_dir, mountpoint)
     if create:
         _create_missing(url)
     request = MountRequest(

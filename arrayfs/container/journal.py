@@ -8,6 +8,8 @@ locked for as long as it lives; what the next open for writing does with one tha
 from __future__ import annotations
 
 import errno
+import hashlib
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from arrayfs.errors import FormatError, LockedError, MissingObjectError, ShortRe
 from arrayfs.format import log
 from arrayfs.format.log import LogHeader, Operation
 from arrayfs.format.naming import ContainerNames
+from arrayfs.store import LocalStore
 from arrayfs.store.protocol import Part, Store
 
 # Records wait in memory up to this many bytes, if nothing has to survive sooner.
@@ -225,6 +228,18 @@ class FoundJournal:
     header: LogHeader | None
     blank: bool
     locked: bool
+
+
+def owner_id(container_id: bytes, container: Store, journals: Store) -> bytes:
+    """Whose journal one in the store `journals` is, as its header says.
+
+    Beside the container it is known by the container's id. Another folder may serve several containers, also a copy of
+    this one, which has the same id and must not take up what was written to this: there its place counts as well.
+    """
+    if journals.url == container.url:
+        return container_id
+    place = os.path.realpath(container.path) if isinstance(container, LocalStore) else container.url
+    return hashlib.sha256(container_id + os.fsencode(place)).digest()[:16]
 
 
 def find_journals(store: Store, names: ContainerNames) -> list[FoundJournal]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from arrayfs.container import opening
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container
-from arrayfs.container.journal import Journal
+from arrayfs.container.journal import Journal, owner_id
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError
 from arrayfs.format.log import LogHeader, Op, Operation
@@ -57,7 +57,8 @@ class JournaledTree(ClockedTree):
 
     def __init__(self, container: Container, look: int = 3, journals: Store | None = None) -> None:
         """journals: the store in which the journal is kept, by default the container's."""
-        self.journal = Journal(journals or container.store, container.names, self._header)
+        self._journals = journals or container.store
+        self.journal = Journal(self._journals, container.names, self._header)
         self._look = look
         self._last_handle = 0
         self._writers: dict[int, JournaledFile] = {}
@@ -67,7 +68,7 @@ class JournaledTree(ClockedTree):
     def _header(self) -> LogHeader:
         container = self.container
         return LogHeader(
-            container_id=opening.container_id(container.stack),
+            container_id=owner_id(opening.container_id(container.stack), container.store, self._journals),
             parent_id=container.stack.newest.id,
             layer_id=container.pool.part.id,
             time_ns=time.time_ns(),

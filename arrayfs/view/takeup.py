@@ -18,7 +18,7 @@ from signal import SIGKILL
 
 from arrayfs.container import opening
 from arrayfs.container.container import Container
-from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals
+from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals, owner_id
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
 from arrayfs.format.log import LogHeader, Op, Operation
@@ -38,21 +38,23 @@ class Case(Enum):
     IN_USE = "its writer is at work"
     BLANK = "its writer ended before it had acknowledged anything"
     DAMAGED = "its header is damaged"
-    FOREIGN = "it belongs to another container, or to this one before it was made anew"
+    FOREIGN = "it belongs to another container, or to this one before it was made anew or moved"
     COMMITTED = "all of it is in a version already"
     READY = "the next open for writing takes it up"
     BEHIND = "others were committed since; the next open for writing carries it over, unless both changed the same"
     ORPHAN = "it goes on from a version that is not there"
 
 
-def case_of(stack: LayerStack, found: FoundJournal) -> Case:
-    """Tell what a journal is to the container that it lies beside."""
+def case_of(container: Container, found: FoundJournal, journals: Store | None = None) -> Case:
+    """Tell what a journal is to the container that it lies beside, or whose journals the store `journals` keeps."""
+    stack = container.stack
     header = found.header
     if found.locked:
         return Case.IN_USE
     if header is None:
         return Case.BLANK if found.blank else Case.DAMAGED
-    if header.container_id != opening.container_id(stack):
+    owner = owner_id(opening.container_id(stack), container.store, journals or container.store)
+    if header.container_id != owner:
         return Case.FOREIGN
     ids = [layer.id for layer in stack.layers]
     if header.layer_id in ids:
@@ -75,7 +77,7 @@ def take_up(container: Container, journals: Store | None = None) -> None:
         if part is None:
             continue
         try:
-            told.append(_settle(container, found, part))
+            told.append(_settle(container, found, part, store))
         finally:
             part.close()
     if told:
@@ -84,10 +86,10 @@ def take_up(container: Container, journals: Store | None = None) -> None:
         container.warnings += filter(None, told)
 
 
-def _settle(container: Container, found: FoundJournal, part: Part) -> str:
+def _settle(container: Container, found: FoundJournal, part: Part, journals: Store) -> str:
     # its writer may have committed it after the container was opened here, and before it ended
     container.refresh()
-    case = case_of(container.stack, found)
+    case = case_of(container, found, journals)
     if case in (Case.READY, Case.BEHIND):
         return apply(container, part)
     if case in (Case.BLANK, Case.COMMITTED):
