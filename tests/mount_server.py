@@ -12,8 +12,7 @@ import sys
 
 from arrayfs.errors import ArrayFSError
 from arrayfs.fuse.mount import MountRequest, mount
-from arrayfs.view.autocommit import open_writable_tree
-from arrayfs.view.tree import open_tree
+from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
 
 
 def main() -> None:
@@ -23,7 +22,7 @@ def main() -> None:
         os.environ["XDG_RUNTIME_DIR"] = wanted["runtime_folder"]
 
         def opened(container: str = container, mode: str = mode, look: int = look) -> object:
-            return open_tree(container, look=look) if mode == "r" else open_writable_tree(container, look=look)
+            return (open_reading_tree if mode == "r" else open_writable_tree)(container, look=look)
 
         answer = ""
         try:

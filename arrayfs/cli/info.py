@@ -11,16 +11,19 @@ import click
 from arrayfs.cli import text
 from arrayfs.cli.arrays import array_facts
 from arrayfs.cli.differences import differences
+from arrayfs.cli.journal_dir import journal_dir_option, open_journal_dir
 from arrayfs.container.container import Container
 from arrayfs.container.layer import Layer, extension_row
 from arrayfs.container.opening import version_of
 from arrayfs.view import plain
+from arrayfs.view.takeup import not_shown
 
 
 @click.command(short_help="Layers, versions, codecs, known differences.")
 @click.argument("container")
+@journal_dir_option
 @text.json_option
-def info(container: str, as_json: bool) -> None:
+def info(container: str, journal_dir: str | None, as_json: bool) -> None:
     """Say what CONTAINER is made of.
 
     Its layers, oldest first, with version, time, author and message; its codecs; and where releases of the Rust crate
@@ -32,6 +35,7 @@ def info(container: str, as_json: bool) -> None:
     """
     with Container.open(container) as opened:
         facts = _facts(opened)
+        facts["warnings"] = not_shown(opened, open_journal_dir(journal_dir, opened.store))
     if as_json:
         text.echo_json(facts)
     else:
@@ -105,6 +109,8 @@ def _echo(facts: dict[str, Any]) -> None:
     text.echo_table([*rows, *map(_row, facts["layers"])], "rllrrrll")
     for name in facts["unfinished"]:
         click.echo(f"\nunfinished {name}: a writer is at work, or ended without a commit")
+    for warning in facts["warnings"]:
+        click.echo(f"\nwarning: {warning}")
     if facts["differences"]:
         click.echo("\nThe Rust crate array-format sees some things otherwise:")
     for difference in facts["differences"]:

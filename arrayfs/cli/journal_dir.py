@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -32,14 +33,14 @@ def open_journal_dir(folder: str | None, container: Store) -> Store | None:
     return LocalStore(folder)
 
 
-def check_journal_dir(folder: str, mountpoint: str) -> str:
+def check_journal_dir(folder: str, mountpoint: str, read_only: bool | None) -> str:
     """Return the folder as an absolute path. Raises MountError if journals cannot be kept there by a mount at
-    `mountpoint`, which would wait for itself if they lay in it.
+    `mountpoint`, which would wait for itself if they lay in it; one for reading makes none.
     """
     if not os.path.isdir(folder):
         raise MountError(f"{folder}: no such folder for journals")
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with contextlib.nullcontext() if read_only else tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise MountError(f"{folder}: no journal can be made there: {error.strerror}") from None

@@ -167,20 +167,23 @@ def mount(
     settings = ContainerOptions(pool, cache_size, on_conflict)
 
     def opened() -> Tree:
+        journals = open_journal_dir(journal_folder, open_store(url)[0])
         if chosen.read_only:
-            return open_reading_tree(url, look=int(zarr_format), options=settings, refresh_every=refresh)
+            return open_reading_tree(
+                url, look=int(zarr_format), options=settings, journals=journals, refresh_every=refresh
+            )
         return open_writable_tree(
             url,
             look=int(zarr_format),
             options=settings,
-            journals=open_journal_dir(journals, open_store(url)[0]),
+            journals=journals,
             commit_every=commit_every,
             sync_every=journal_every,
             refresh_every=refresh,
         )
 
     check_mountpoint(mountpoint, url)
-    journals = None if journal_dir is None else check_journal_dir(journal_dir, mountpoint)
+    journal_folder = None if journal_dir is None else check_journal_dir(journal_dir, mountpoint, chosen.read_only)
     if create:
         _create_missing(url)
     request = MountRequest(

@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from arrayfs.format import log
 from arrayfs.format.log import LogHeader, Operation
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import LocalStore
-from arrayfs.store.protocol import Part, Store
+from arrayfs.store.protocol import Blob, Part, Store
 
 # Records wait in memory up to this many bytes, if nothing has to survive sooner.
 WAITING_LIMIT = 1 << 20
@@ -253,14 +253,53 @@ def find_journals(store: Store, names: ContainerNames) -> list[FoundJournal]:
     return sorted(found, key=lambda journal: journal.header.time_ns if journal.header else 0)
 
 
+def uncommitted(store: Store, names: ContainerNames, layer_ids: Collection[bytes]) -> Iterator[tuple[str, int | None]]:
+    """Names and sizes (None: it cannot be read) of journals with changes that none of the layers has.
+
+    Only read: no lock is taken, not even for a moment, so it is not known which of their writers are at work.
+    """
+    for name in store.list():
+        if names.parse_log(name) is None:
+            continue
+        try:
+            size = _uncommitted_size(store, name, layer_ids)
+        except MissingObjectError:
+            continue
+        except OSError:
+            yield name, None
+        else:
+            if size:
+                yield name, size
+
+
+def _uncommitted_size(store: Store, name: str, layer_ids: Collection[bytes]) -> int:
+    """Bytes of a journal; 0 if nothing of it is missing in the layers."""
+    blob = store.open(name)
+    try:
+        return 0 if _header_of(blob).layer_id in layer_ids else blob.size
+    except FormatError:
+        return 0 if _is_blank(blob) else blob.size
+    finally:
+        blob.close()
+
+
+def _header_of(blob: Blob) -> LogHeader:
+    return log.decode_header(blob.read(0, min(blob.size, log.HEADER_SIZE)))
+
+
+def _is_blank(blob: Blob) -> bool:
+    """Whether nothing of the file had reached the disk."""
+    head = blob.read(0, min(blob.size, log.HEADER_SIZE))
+    return len(head) < log.HEADER_SIZE or not any(head)
+
+
 def _look_at(store: Store, name: str) -> FoundJournal:
     locked = not store.is_part_abandoned(name)
     blob = store.open(name)
     try:
-        return FoundJournal(name, blob.size, LogReader(blob.read, blob.size).header, False, locked)
+        return FoundJournal(name, blob.size, _header_of(blob), False, locked)
     except FormatError:
-        head = blob.read(0, min(blob.size, log.HEADER_SIZE))
-        return FoundJournal(name, blob.size, None, len(head) < log.HEADER_SIZE or not any(head), locked)
+        return FoundJournal(name, blob.size, None, _is_blank(blob), locked)
     finally:
         blob.close()
 

@@ -16,7 +16,7 @@ from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.errors import ArrayFSError
 from arrayfs.store.protocol import Store
 from arrayfs.view.journaled import JournaledTree
-from arrayfs.view.takeup import take_up
+from arrayfs.view.takeup import not_shown, take_up
 from arrayfs.view.tree import Tree
 
 log = logging.getLogger("arrayfs.view")
@@ -100,11 +100,20 @@ class ReadingTree(Tree):
 
 
 def open_reading_tree(
-    url: str, *, look: int = 3, options: ContainerOptions | None = None, refresh_every: float = REFRESH_EVERY
+    url: str,
+    *,
+    look: int = 3,
+    options: ContainerOptions | None = None,
+    journals: Store | None = None,
+    refresh_every: float = REFRESH_EVERY,
 ) -> ReadingTree:
-    """Open a container for reading, following what others commit. look: Zarr format 3 or 2; refresh_every: seconds."""
+    """Open a container for reading, following what others commit. look: Zarr format 3 or 2; refresh_every: seconds.
+
+    journals: the store in which journals are kept, by default the container's; they are named, and not touched.
+    """
     container = Container.open(url, "r", options)
     try:
+        container.warnings += not_shown(container, journals)
         return ReadingTree(container, look, refresh_every=refresh_every)
     except BaseException:
         container.close()

@@ -18,7 +18,7 @@ from signal import SIGKILL
 
 from arrayfs.container import opening
 from arrayfs.container.container import Container
-from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals, owner_id
+from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals, owner_id, uncommitted
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
 from arrayfs.format.log import LogHeader, Op, Operation
@@ -84,6 +84,16 @@ def take_up(container: Container, journals: Store | None = None) -> None:
         # unfinished layers were only a part of what the journals had; those that are a version now are nothing new
         container.warnings = opening.clear_abandoned(container.store, container.names, container.stack)
         container.warnings += filter(None, told)
+
+
+def not_shown(container: Container, journals: Store | None = None) -> list[str]:
+    """What to tell somebody who only reads: a line for each journal with changes that no version has."""
+    ids = {layer.id for layer in container.stack.layers}
+    return [
+        f"{name}: a journal with {'changes' if size is None else f'{size} bytes of changes'} that are not committed; "
+        "they are not shown"
+        for name, size in uncommitted(journals or container.store, container.names, ids)
+    ]
 
 
 def _settle(container: Container, found: FoundJournal, part: Part, journals: Store) -> str:

@@ -86,7 +86,10 @@ def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeyp
     assert mounted.remount().sidecar == ""
 
 
-@keeps("A mount for reading shows committed versions only and leaves journals alone.")
+@keeps(
+    "A mount for reading shows committed versions only and leaves journals alone.",
+    "It names each one with uncommitted changes in its warnings",
+)
 def test_a_reader_leaves_journals_alone(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
     (mounted / "f").write_bytes(b"kept")
     kill(mounted, monkeypatch)
@@ -94,6 +97,8 @@ def test_a_reader_leaves_journals_alone(mounted: Mounted, monkeypatch: pytest.Mo
     before = (mounted.container.parent / journal).read_bytes()
     mounted.mount("r")
     assert os.listdir(mounted.mountpoint) == []
+    told = f"{journal}: a journal with {len(before)} bytes of changes that are not committed; they are not shown"
+    assert mounted.status()["warnings"] == [told]
     mounted.umount()
     assert (mounted.container.parent / journal).read_bytes() == before
     mounted.mount()

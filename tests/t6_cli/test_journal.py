@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
 from arrayfs.format.model import DType
-from arrayfs.view.autocommit import open_writable_tree
+from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.numbers import ROOT
 from arrayfs.view.tree import open_tree
@@ -157,3 +159,22 @@ def test_a_torn_journal_is_taken_up_to_its_last_whole_record(weather: Path, left
     assert any("bytes behind the last whole record were left out" in text for text in tree.warnings)
     tree.close()
     assert content(weather, "d", "f") == b"one"
+
+
+def test_who_only_reads_is_told_of_it(arrayfs: Arrayfs, weather: Path, left: Path) -> None:
+    before, files = left.read_bytes(), sorted(os.listdir(weather.parent))
+    told = f"{left.name}: a journal with {len(before)} bytes of changes that are not committed; they are not shown"
+    tree = open_reading_tree(str(weather))
+    assert tree.warnings == [told]
+    with left.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it, not even for reading
+        assert f"warning: {told}\n" in arrayfs("info", weather).stdout
+        assert json.loads(arrayfs("info", "--json", weather).stdout)["warnings"] == [told]
+    tree.close()
+    assert (left.read_bytes(), sorted(os.listdir(weather.parent))) == (before, files)
+    taken_up = open_writable_tree(str(weather))
+    left.write_bytes(before)  # as after a crash before it was removed
+    assert json.loads(arrayfs("info", "--json", weather).stdout)["warnings"] == []
+    left.write_bytes(bytes(10))
+    assert json.loads(arrayfs("info", "--json", weather).stdout)["warnings"] == []
+    taken_up.close()
