@@ -1,4 +1,6 @@
-"""The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--profile] [--checksums] [--json FILE] [--install]`."""
+"""The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
+[--profile | --checksums | --journal | --tensorstore]`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,8 @@ from benchlib.measure import Place
 from benchlib.profiling import profile
 from benchlib.report import Results, report
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
+from benchlib.tensorstores import tensorstores
+from benchlib.writing import journal
 
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
 
@@ -29,9 +33,9 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
-    if wanted.checksums:
+    if wanted.checksums or wanted.journal or wanted.tensorstore:
         with _folder(wanted.dir) as folder:
-            print(checksums(_store(folder, []), 2 if wanted.quick else 3 * wanted.rounds))
+            print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
     systems = [system for system in SYSTEMS if not wanted.systems or system.name in wanted.systems.split(",")]
     _refuse(wanted.dir)
@@ -52,6 +56,14 @@ def main() -> int:
     return 0
 
 
+def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
+    """One of the benchmarks that compare two things only."""
+    if wanted.tensorstore:
+        return tensorstores(folder, rounds)
+    sets = _store(folder, [])
+    return journal(sets, folder, rounds) if wanted.journal else checksums(sets, rounds if wanted.quick else 3 * rounds)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="See docs/BENCHMARK.md.")
     parser.add_argument("--rounds", type=int, default=5, help="each measurement's median is over so many (5)")
@@ -60,6 +72,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--systems", default="", help="a comma list of names as in the report; all by default")
     parser.add_argument("--profile", action="store_true", help="instead: where the daemon's time goes")
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
+    parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
+    parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
     parser.add_argument("--json", default="", help="write the seconds of all rounds to this file")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
     return parser.parse_args()
