@@ -172,7 +172,7 @@ class Replay:
             self.tree.begin(operation.time_ns)
             try:
                 self._do(operation)
-            except (ArrayFSError, KeyError) as error:
+            except (ArrayFSError, KeyError, ValueError) as error:  # no such handle; a layer id that is none
                 raise ReplayError(
                     f"operation {count} ({operation.op.name} {operation.path!r}) does not fit: {error}"
                 ) from error

@@ -35,8 +35,18 @@ _SIZE = struct.Struct("<I")
 
 
 def left_behind() -> dict[str, Files]:
-    """Containers with the journal of a writer that ended: one with every operation, one with a file still open."""
-    return {"every": _left(_every_operation), "open": _left(_still_open)}
+    """Containers with the journal of a writer that ended: one with every operation, one with a file still open, one that
+    went over to another version half way.
+    """
+    every = _left(_every_operation)
+    header = log.decode_header(every[LOG])
+    moved = [
+        Operation(Op.MKDIR, header.time_ns, "x", number=0o755),
+        Operation(Op.CATCH_UP, header.time_ns, header.parent_id.hex()),
+        Operation(Op.RMDIR, header.time_ns, "x"),
+    ]
+    behind = {**every, LOG: b"".join(encoded_journal(header, moved))}
+    return {"every": every, "open": _left(_still_open), "behind": behind}
 
 
 def _left(work: Callable[[JournaledTree], None]) -> dict[str, bytes]:
