@@ -355,7 +355,7 @@ class Following:
                 file.bindings.clear()
                 self._entries.add((directory.ino, name))
             else:
-                file.kept = None
+                file.kept, file.mtime_ns = None, directory.mtime_ns
                 self._inodes.add(file.ino)
 
     def _prune(self, directories: Iterable[Directory]) -> None:

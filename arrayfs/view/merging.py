@@ -7,6 +7,7 @@ member by member, any other file is one thing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 
 from arrayfs.container.array import Array
@@ -21,6 +22,8 @@ from arrayfs.view.nodes import Components
 # A document larger than this is a file like any other.
 DOCUMENT_LIMIT = 16 << 20
 _ABSENT = object()
+# Names of chunks in any of the key encodings of Zarr, below the array's directory.
+_KEY = re.compile(r"c|(c[/.])?[0-9]+([/.][0-9]+)*")
 
 
 class _OverlapError(Exception):
@@ -140,6 +143,8 @@ def _equal(container: Container, one: Array, other: Array, size: int) -> bool:
 def clashes(ours: Names, theirs: Names) -> list[str]:
     """What cannot be there together: something below an array that the other side removed, or below its file."""
     return [
+        *(f"{path}: a file here, a chunk of {above} there" for path, above in _chunk_like(ours, theirs)),
+        *(f"{path}: a file there, a chunk of {above} here" for path, above in _chunk_like(theirs, ours)),
         *(f"{path}: written here, but {above} was removed there" for path, above in _below(ours, theirs)),
         *(f"{path}: written there, but {above} was removed here" for path, above in _below(theirs, ours)),
         *(f"{path}: written here, but {above} is a file there" for path, above in _below_files(ours, theirs)),
@@ -168,11 +173,20 @@ def _below_files(changing: Names, other: Names) -> Iterable[tuple[str, str]]:
     return _ancestors_in(changing.changed, files)
 
 
+def _chunk_like(writing: Names, other: Names) -> Iterable[tuple[str, str]]:
+    """Files of one side that may be named like a chunk of an array that the other made, or made larger."""
+    arrays = {path_of(name) for name in other.changed if not name.startswith((plain.FILES, plain.HIDDEN))}
+    files = [name for name in writing.changed if is_file(name) and not name.endswith("/")]
+    for path, above in _ancestors_in(files, arrays):
+        if _KEY.fullmatch(path[len(above) :].lstrip("/")):
+            yield path, above
+
+
 def _ancestors_in(names: Iterable[str], paths_: set[Components]) -> Iterable[tuple[str, str]]:
     if not paths_:
         return
     for name in names:
         path = path_of(name)
-        for length in range(1, len(path)):
+        for length in range(len(path)):
             if path[:length] in paths_:
                 yield "/".join(path), "/".join(path[:length])
