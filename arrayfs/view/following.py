@@ -372,6 +372,9 @@ class Following:
                 if above.children.get(directory.name) is directory:
                     del above.children[directory.name]
                 directory.removed = True
+                if directory.owner is not None:
+                    directory.owner.directories.pop(directory.components, None)
+                    directory.owner.passing.clear()
                 self._tree.nodes.pop(directory.ino, None)
                 self._entries.add((above.ino, directory.name))
                 directory = above
