@@ -14,6 +14,9 @@ from arrayfs.errors import ArrayFSError
 from arrayfs.fuse.mount import MountRequest, mount
 from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
 
+# Tests wait for it.
+REFRESH_EVERY = 0.1
+
 
 def main() -> None:
     for line in sys.stdin:
@@ -22,7 +25,8 @@ def main() -> None:
         os.environ["XDG_RUNTIME_DIR"] = wanted["runtime_folder"]
 
         def opened(container: str = container, mode: str = mode, look: int = look) -> object:
-            return (open_reading_tree if mode == "r" else open_writable_tree)(container, look=look)
+            open_tree = open_reading_tree if mode == "r" else open_writable_tree
+            return open_tree(container, look=look, refresh_every=REFRESH_EVERY)
 
         answer = ""
         try:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # More chunks than this in one array, and all of its directory is looked up anew.
 MANY = 4096
+# Members of documents that a native array says.
+TOLD_BY_ARRAYS = frozenset({"shape", "fill_value", "dimension_names"})
 
 
 class Following:
@@ -60,7 +62,11 @@ class Following:
 
     def merge_file(self, name: str, base: Array | None, ours: Array, theirs: Array) -> Callable[[], None] | None:
         """See `Follower`."""
-        return merging.merge_file(self._tree.container, name, base, ours, theirs)
+        container, told = self._tree.container, frozenset[str]()
+        directory = self._known(merging.path_of(name)[:-1])
+        if isinstance(directory, Directory) and directory.array_name is not None and directory.array_name in container:
+            told = TOLD_BY_ARRAYS.union(container.get(directory.array_name).attributes)
+        return merging.merge_file(container, name, base, ours, theirs, told)
 
     def is_file(self, name: str) -> bool:
         """See `Follower`."""
@@ -121,8 +127,22 @@ class Following:
     def arrived(self, old: LayerStack, names: frozenset[str]) -> None:
         """The container's arrays are what the newer stack says: bring the tree in line."""
         self.times += 1
-        looked_at: dict[Directory, None] = {}
-        for name in sorted(names):
+        # what went makes room for what came; files come before arrays, for documents say where an array is shown
+        in_order = sorted(names, key=lambda name: (not name.startswith(plain.RESERVED), name))
+        gone = self._take_in((name for name in in_order if name not in self._tree.container), old)
+        self._prune(gone)
+        came = self._take_in((name for name in in_order if name in self._tree.container), old)
+        looked_at = dict.fromkeys((*gone, *came))
+        for directory in looked_at:
+            if not directory.removed:
+                self._look_again(directory)
+        self._prune(looked_at)
+        self.tell()
+
+    def _take_in(self, names: Iterable[str], old: LayerStack) -> dict[Directory, None]:
+        """Take arrays as they are now into the tree; returns the directories in which something is otherwise."""
+        directories: dict[Directory, None] = {}
+        for name in names:
             if name.startswith(plain.FILES):
                 directory = self._file_came(name)
             elif name.startswith(plain.HIDDEN):
@@ -132,12 +152,8 @@ class Following:
             else:
                 directory = self._array_came(name, old)
             if directory is not None:
-                looked_at[directory] = None
-        for directory in looked_at:
-            self._look_again(directory)
-        for directory in looked_at:
-            self._prune(directory)
-        self.tell()
+                directories[directory] = None
+        return directories
 
     def tell(self) -> None:
         """Have the kernel forget what is otherwise now, and once more what it was told the last time.
@@ -345,20 +361,23 @@ class Following:
                 file.bindings.clear()
                 self._entries.add((directory.ino, name))
             else:
-                file.kept = None
+                file.kept, file.mtime_ns = None, directory.mtime_ns
                 self._inodes.add(file.ino)
 
-    def _prune(self, directory: Directory) -> None:
-        """Directories that nothing implies any more go."""
-        tree = self._tree
-        while directory.parent is not None and not self._is_implied(directory):
-            above = directory.parent
-            if above.children.get(directory.name) is directory:
-                del above.children[directory.name]
-            directory.removed = True
-            tree.nodes.pop(directory.ino, None)
-            self._entries.add((above.ino, directory.name))
-            directory = above
+    def _prune(self, directories: Iterable[Directory]) -> None:
+        """Those that nothing implies any more go, and those above them that nothing else implied."""
+        for directory in directories:
+            while not directory.removed and directory.parent is not None and not self._is_implied(directory):
+                above = directory.parent
+                if above.children.get(directory.name) is directory:
+                    del above.children[directory.name]
+                directory.removed = True
+                if directory.owner is not None:
+                    directory.owner.directories.pop(directory.components, None)
+                    directory.owner.passing.clear()
+                self._tree.nodes.pop(directory.ino, None)
+                self._entries.add((above.ino, directory.name))
+                directory = above
 
     def _is_implied(self, directory: Directory) -> bool:
         if directory.children or directory.explicit or directory.array_name is not None or directory.hidden:

@@ -62,6 +62,8 @@ def directory_at(tree: Tree, components: Components) -> Directory | None:
     directory = tree.root
     for name in components:
         child = directory.children.get(name)
+        if child is None and directory.loaded:
+            child = _between_chunks(tree, directory, name)
         if child is None:
             child = Directory(tree.numbers.take(), directory, name, directory.mtime_ns)
             tree.nodes[child.ino] = directory.children[name] = child
@@ -70,6 +72,14 @@ def directory_at(tree: Tree, components: Components) -> Directory | None:
             return None
         directory = child
     return directory
+
+
+def _between_chunks(tree: Tree, directory: Directory, name: str) -> Directory | None:
+    """The directory of this name as an object, if chunks of an array that was looked at already can lie below it."""
+    for zarr, above in tree.arrays_of(directory):
+        if zarr.prefix_of((*above, name)) is not None:
+            return tree.materialise(tree.chunk_directory(zarr, (*above, name)))
+    return None
 
 
 def add_file(tree: Tree, name: str) -> None:

@@ -35,8 +35,8 @@ _SIZE = struct.Struct("<I")
 
 
 def left_behind() -> dict[str, Files]:
-    """Containers with the journal of a writer that ended: one with every operation, one with a file still open, one that
-    went over to another version half way.
+    """Containers with the journal of a writer that ended: one with every operation, one with a file still open, one
+    that went over to another version half way.
     """
     every = _left(_every_operation)
     header = log.decode_header(every[LOG])
