@@ -61,6 +61,7 @@ class JournaledTree(ClockedTree):
         self.journal = Journal(self._journals, container.names, self._header)
         self._look = look
         self._last_handle = 0
+        self._ending = False
         self._writers: dict[int, JournaledFile] = {}
         self._linked: set[File] = set()  # files that got a second name
         super().__init__(container, look)
@@ -185,12 +186,15 @@ class JournaledTree(ClockedTree):
             report = super().commit(message)
             if self.journal.records or self._linked:
                 try:
-                    self.journal.restart(chain(self._links(), self._still_open()))
+                    self.journal.restart(
+                        self._still_open() if self._ending else chain(self._links(), self._still_open())
+                    )
                 except OSError as error:
                     self.warn(f"files that are being written are not in the journal yet: {error}")
             return report
 
     def close(self) -> CommitReport | None:
+        self._ending = True
         try:
             return super().close()
         finally:
@@ -279,6 +283,8 @@ class JournaledTree(ClockedTree):
             file, draft = writer.file, writer.file.draft
             if not file.bindings:
                 continue
+            if self._ending and (draft is None or file.judged):
+                continue  # nobody can write through it any more, and all that was written is committed
             path = "/".join(self.path_of(file.bindings[0]))
             time_ns = file.mtime_ns - 1  # the operation sets the time that comes next
             yield Operation(Op.CREATE, time_ns, path, number=file.mode & 0o7777)

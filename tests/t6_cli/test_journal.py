@@ -190,3 +190,27 @@ def test_who_only_reads_is_told_of_it(arrayfs: Arrayfs, weather: Path, left: Pat
     left.write_bytes(bytes(10))
     assert json.loads(arrayfs("info", "--json", weather).stdout)["warnings"] == []
     taken_up.close()
+
+
+def test_a_tree_that_is_closed_leaves_no_journal_of_files_that_have_nothing_more_to_say(weather: Path) -> None:
+    tree = open_writable_tree(str(weather))
+    handles = []
+    for name, closed in (("whole", True), ("half", False)):
+        made = tree.create(ROOT, name, 0o644, False)
+        tree.link(made.ino, ROOT, f"{name}-linked")
+        handles.append(tree.open(made.ino, write=True, truncate=False))
+        handles[-1].write(0, b"some")
+        if closed:
+            handles[-1].flush()
+    handles.pop().release()
+    tree.close()
+    assert not list(weather.parent.glob("weather.log-*"))
+    tree = open_writable_tree(str(weather))
+    made = tree.create(ROOT, "half", 0o644, False)
+    tree.open(made.ino, write=True, truncate=False).write(4, b" more")
+    tree.close()
+    assert len(list(weather.parent.glob("weather.log-*"))) == 1
+    assert content(weather, "half") == b"some"
+    tree = open_writable_tree(str(weather))
+    tree.close()
+    assert content(weather, "half") == b"some more"
