@@ -76,12 +76,15 @@ def _ratios(results: Results) -> Iterator[str]:
 
 
 def _ratio(results: Results, goal: Goal, system: str) -> str:
-    """The median over the rounds of the ratio within each round, with the lowest and the highest."""
+    """The median over the rounds of the ratio within each round, with the lowest and the highest; rounds with a spoiled
+    measurement are left out.
+    """
     ours = results.get((goal.chunks.label, goal.measurement, system), [])
     peers = results.get((goal.chunks.label, goal.measurement, goal.peer), [])
-    ratios = [peer.seconds / our.seconds for peer, our in zip(peers, ours, strict=True)] if peers and ours else []
+    pairs = list(zip(peers, ours, strict=True)) if peers and ours else []
+    ratios = [peer.seconds / our.seconds for peer, our in pairs if not peer.spoiled and not our.spoiled]
     if not ratios:
-        return "-"
+        return "stolen" if pairs else "-"
     met = "ok" if median(ratios) >= goal.factor else "below"
     return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) {met}"
 
