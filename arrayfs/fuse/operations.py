@@ -357,8 +357,8 @@ class TreeOperations(pyfuse3.Operations):
 
     def _fields(self, attr: Attr) -> Entry:
         ino, mode, size, blocks, mtime_ns, nlink, ctime_ns = attr
-        mtime, mtime_rest = divmod(mtime_ns, NS)
-        ctime, ctime_rest = divmod(ctime_ns, NS) if ctime_ns else (mtime, mtime_rest)
+        mtime, mtime_rest = mtime_ns // NS, mtime_ns % NS
+        ctime, ctime_rest = (ctime_ns // NS, ctime_ns % NS) if ctime_ns else (mtime, mtime_rest)
         return (
             ino, 0, KNOWN_FOR, KNOWN_FOR, 0, 0, ino, size, blocks, mtime, mtime, ctime, mtime_rest, mtime_rest,
             ctime_rest, mode, nlink, self._uid, self._gid, 0, READ_SIZE, 0,

@@ -20,6 +20,7 @@ from arrayfs.fuse import wire
 from arrayfs.fuse.answer import Done
 
 HEAD: Final = wire.HEADER.size
+_pack_dirent: Final = wire.DIRENT.pack
 _PADDING: Final = tuple(bytes(-size % 8) for size in range(8))
 
 Answer = Callable[[int, Any], None]
@@ -52,12 +53,13 @@ class Listing:
 
     def add(self, name: bytes, entry: wire.Entry, cookie: int) -> bool:
         """One more entry; False: it does not fit."""
-        self._room -= wire.DIRENT.size + len(name) + -len(name) % 8
+        fields = entry if type(entry) is tuple else wire.entry_fields(entry)
+        size = len(name)
+        piece = _pack_dirent(*fields, fields[0], cookie, size, fields[wire.MODE_AT] >> 12) + name + _PADDING[size % 8]
+        self._room -= len(piece)
         if self._room < 0:
             return False
-        fields = _fields(entry)
-        self._pieces.append(wire.DIRENT.pack(*fields, fields[0], cookie, len(name), fields[wire.MODE_AT] >> 12))
-        self._pieces.append(name + _PADDING[len(name) % 8])
+        self._pieces.append(piece)
         return True
 
     def whole(self) -> bytes:
