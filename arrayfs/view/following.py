@@ -315,6 +315,8 @@ class Following:
             if not child.children and not child.explicit and child.parent is not None:
                 child.removed = True
                 child.parent.children.pop(components[-1], None)
+            else:
+                self._tree.nodes[child.ino] = child  # the number was the array's
         zarr.directories.clear()
         zarr.passing.clear()
         # who still asks by an old number finds nothing, and looks the name up
