@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from time import time_ns
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,7 @@ from pyfuse3 import EntryAttributes, FileInfo, StatvfsData
 
 from arrayfs.fuse import wire
 from arrayfs.fuse.answer import Done
+from arrayfs.fuse.errnos import explain
 
 HEAD: Final = wire.HEADER.size
 _pack_dirent: Final = wire.DIRENT.pack
@@ -97,6 +99,8 @@ class Requests:
             self._table.get(opcode, self._unknown)(unique, node, size)
         except pyfuse3.FUSEError as error:
             self.refuse(unique, error.errno)
+        except Exception as error:  # noqa: BLE001  a request that is not understood must not be the end of the mount
+            self.refuse(unique, explain("request", error))
 
     def refuse(self, unique: int, number: int) -> None:
         """Answer with an errno."""
@@ -270,9 +274,17 @@ class Requests:
 
     def _send(self, answer: bytes) -> bool:
         """False: nobody takes the answer, since the program that asked was killed meanwhile."""
+        return self._send_all((answer,))
+
+    def _send_all(self, pieces: tuple[bytes | memoryview, ...]) -> bool:
         try:
-            os.write(self.device, answer)
+            os.writev(self.device, pieces)
         except FileNotFoundError:
+            return False
+        except OSError as error:  # the kernel has no memory, or does not understand us: the others must be answered
+            _, _, unique = wire.ANSWER.unpack_from(pieces[0])
+            with suppress(OSError):
+                os.write(self.device, wire.ANSWER.pack(wire.ANSWER.size, -explain("answer", error), unique))
             return False
         return True
 
@@ -280,10 +292,7 @@ class Requests:
         self._send(wire.ANSWER.pack(wire.ANSWER.size, 0, unique))
 
     def _bytes(self, unique: int, data: bytes | memoryview) -> None:
-        try:
-            os.writev(self.device, (wire.ANSWER.pack(wire.ANSWER.size + len(data), 0, unique), data))
-        except FileNotFoundError:
-            return
+        self._send_all((wire.ANSWER.pack(wire.ANSWER.size + len(data), 0, unique), data))
 
     def _entry(self, unique: int, entry: wire.Entry) -> None:
         self._send(wire.ENTRY_ANSWER.pack(wire.ENTRY_ANSWER.size, 0, unique, *_fields(entry)))

@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyfuse3
@@ -192,13 +192,32 @@ def test_only_a_handle_that_writes_is_flushed(kernel: Kernel, flags: int, expect
 
 
 def test_a_handle_that_nobody_takes_is_released(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(_device: int, _answer: bytes) -> int:
-        raise FileNotFoundError
-
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", killed)
+        patched.setattr(os, "writev", failing(errno.ENOENT))
         assert kernel.ask(OPEN, struct.pack("=II", os.O_RDONLY, 0)) is None
     assert kernel.operations.asked == [9]
+
+
+def failing(code: int) -> Callable[..., int]:
+    def failed(_device: int, _answer: Any) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return failed
+
+
+def test_an_answer_that_the_kernel_cannot_take_is_an_error_to_who_asked(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "writev", failing(errno.ENOMEM))
+        assert kernel.ask(OPEN, struct.pack("=II", os.O_RDONLY, 0)) == (errno.ENOMEM, b"")
+        assert kernel.ask(LOOKUP, b"a\0") == (errno.ENOMEM, b"")
+    assert kernel.operations.asked[0] == 9
+    assert kernel.ask(LOOKUP, b"a\0") is not None
+
+
+def test_a_request_that_cannot_be_understood_is_no_end_of_the_mount(kernel: Kernel) -> None:
+    assert kernel.ask(RENAME2, struct.pack("=QII", 2, 0, 0) + b"one name\0") == (errno.EIO, b"")
 
 
 def test_a_listing_ends_where_the_kernels_buffer_does() -> None:
