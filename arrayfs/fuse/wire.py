@@ -20,7 +20,7 @@ HEADER: Final = Struct("=IIQQIIIHH")
 FORGET: Final = Struct("=Q")  # count
 FORGET_MANY: Final = Struct("=II")  # how many of the next
 FORGET_ONE: Final = Struct("=QQ")  # node, count
-SETATTR: Final = Struct("=IIQQQQQQIIIIIIII")  # as requests.py unpacks it
+SETATTR: Final = Struct("=IIQQQqqqIIIIIIII")  # as requests.py unpacks it; times may lie before 1970
 MKNOD: Final = Struct("=IIII")  # mode, device
 MKDIR: Final = Struct("=II")  # mode
 RENAME: Final = Struct("=Q")  # new directory
@@ -43,7 +43,7 @@ DIRECT_IO, KEEP_CACHE, NO_FLUSH = 1 << 0, 1 << 1, 1 << 5
 
 # fuse_out_header: length, -errno, unique; each answer begins with it
 _HEAD: Final = "=IiQ"
-_ATTR: Final = "QQQQQQIIIIIIIIII"
+_ATTR: Final = "QQQqqqIIIIIIIIII"
 _ENTRY: Final = "QQQQII" + _ATTR
 _OPENED: Final = "QII"  # handle, flags
 ANSWER: Final = Struct(_HEAD)
