@@ -21,8 +21,9 @@ from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
+from arrayfs.container.versions import VersionTable, check_tag
 from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, ReadOnlyError
-from arrayfs.format.extension_model import Extension
+from arrayfs.format.extension_model import Extension, TagChange
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import open_store
@@ -66,18 +67,26 @@ class Container:
         self._attempt: tuple[SealedPart, list[Array]] | None = None
         self._arrays: dict[str, Array] = {}
         self._gone: set[str] = set()
+        self._tags: list[TagChange] = []
         self._closed = False
 
     @staticmethod
-    def open(url: str, mode: str = "r", options: ContainerOptions | None = None) -> Container:
+    def open(
+        url: str, mode: str = "r", options: ContainerOptions | None = None, version: str | int | None = None
+    ) -> Container:
         """Open a container at a path or URL. mode: "r" to read, "a" to change.
 
-        Raises MissingObjectError, FormatError (naming file and place), LockedError if another writer has it open.
+        version: what to read instead of the newest: a number, a tag or a time (`VersionTable.resolve`).
+        Raises MissingObjectError, FormatError (naming file and place), LockedError if another writer has it open,
+        VersionError, ReadOnlyError for a version to change.
         """
         store, base = open_store(url)
         names = ContainerNames.from_base(base)
         if mode == "r":
-            return Container(store, names, opening.open_stack(store, names), options or ContainerOptions(), None)
+            stack = opening.open_stack(store, names, version)
+            return Container(store, names, stack, options or ContainerOptions(), None)
+        if version is not None:
+            raise ReadOnlyError(f"{base}: version {version} can be read, not changed; `restore` brings it back")
         lock = opening.lock_for_writing(store, names)
         try:
             stack = opening.open_stack(store, names)
@@ -189,10 +198,28 @@ class Container:
         """The number of the newest committed version."""
         return opening.version_of(self.stack, len(self.stack.layers) - 1)
 
+    def versions(self) -> VersionTable:
+        """All committed versions."""
+        return VersionTable.of(self.stack.layers)
+
+    def tag(self, name: str, number: int | None) -> None:
+        """Have a tag name the version of this number, or nothing (None), from the next commit on.
+
+        Raises VersionError for a name that no tag can have, a version that is not there, or a tag that is not.
+        """
+        self.check_writable()
+        table = self.versions()
+        if number is None:
+            table.tagged(name)
+        else:
+            check_tag(name)
+            table.numbered(number)
+        self._tags.append(TagChange(name, number))
+
     @property
     def dirty(self) -> bool:
         """Whether a commit would write anything."""
-        return any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
+        return bool(self._tags) or any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
 
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all changes a new version, durably (steps and crash cases: `commit.py`). None: nothing had changed.
@@ -206,7 +233,7 @@ class Container:
             self.pool.pack()
             tombstones = list(self._tombstones())
             changed = [array for array in self.pool.arrays if array.dirty]
-            if not changed and not tombstones:
+            if not changed and not tombstones and not self._tags:
                 return None
             sealed = self._seal(tombstones, changed, message)
             layer = self._publish(sealed, changed)
@@ -234,6 +261,7 @@ class Container:
             time_ns=next_time_ns(self.stack),
             message=message,
             author=author(),
+            tag_changes=tuple(self._tags),
         )
         return seal(part, builder, identity, newest.footer.version, self.names.base, newest.number + 1)
 
@@ -273,6 +301,7 @@ class Container:
         for array in changed:
             array.settle(array.name, self.stack.spans[array.name])
         self._gone.clear()
+        self._tags.clear()
         self.pool.committed()
 
     # --- end ----------------------------------------------------------------------------------------------------------
@@ -283,6 +312,7 @@ class Container:
         self.pool.discard()
         self._arrays.clear()
         self._gone.clear()
+        self._tags.clear()
 
     def close(self) -> None:
         """Let go of files and locks. What is not committed is kept as `{stem}.part-ID`, without a promise."""
