@@ -19,8 +19,9 @@ from arrayfs.view import plain
 
 @click.command(short_help="Layers, versions, codecs, known differences.")
 @click.argument("container")
+@text.version_option
 @text.json_option
-def info(container: str, as_json: bool) -> None:
+def info(container: str, version: str | None, as_json: bool) -> None:
     """Say what CONTAINER is made of.
 
     Its layers, oldest first, with version, time, author and message; its codecs; and where releases of the Rust crate
@@ -30,7 +31,7 @@ def info(container: str, as_json: bool) -> None:
 
     Example: arrayfs info weather.af
     """
-    with Container.open(container) as opened:
+    with Container.open(container, version=version) as opened:
         facts = _facts(opened)
     if as_json:
         text.echo_json(facts)

@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
+from arrayfs.cli.blame import blame
 from arrayfs.cli.commit import commit
 from arrayfs.cli.create import create
+from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
 from arrayfs.cli.exit_codes import MEANING, ExitCode
 from arrayfs.cli.info import info
 from arrayfs.cli.journal import journal
+from arrayfs.cli.log import log
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
 from arrayfs.cli.repair import repair
@@ -90,7 +93,14 @@ def commands() -> None:
     """
 
 
-for command in (mount, umount, create, ls, info, dump, verify, repair, commit, sync, status, journal):
+COMMANDS = (
+    *(mount, umount, commit, sync, status),
+    *(create, ls, info, dump),
+    *(log, show, diff, blame),
+    *(verify, repair, journal),
+)
+
+for command in COMMANDS:
     commands.add_command(command)
 
 

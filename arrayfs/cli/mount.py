@@ -22,6 +22,7 @@ EXAMPLE = """\b
 Example:
   mkdir data mnt
   arrayfs mount --create data/weather.af mnt
+  arrayfs mount --version 2026-03-01 data/weather.af old
 """
 
 
@@ -30,6 +31,9 @@ Example:
 @click.argument("mountpoint")
 @click.option("--create", is_flag=True, help="Make the container if there is none yet.")
 @click.option("--read-only", is_flag=True, help="Show the newest version; any number of such mounts may be.")
+@click.option(
+    "--version", "version", metavar="N|TAG|TIME", help="Show this version, read only; `arrayfs log` lists them."
+)
 @click.option("--foreground", is_flag=True, help="Stay, until unmounted or interrupted (Ctrl-C commits and unmounts).")
 @click.option(
     "--zarr-format",
@@ -102,6 +106,7 @@ def mount(
     mountpoint: str,
     create: bool,
     read_only: bool,
+    version: str | None,
     foreground: bool,
     zarr_format: str,
     codec: str,
@@ -119,7 +124,9 @@ def mount(
 
     Returns when the mount answers; a daemon then serves it until `arrayfs umount MOUNTPOINT`, which commits what was
     changed. Between commits a journal beside the container keeps what was closed: when the daemon is killed, the next
-    mount takes it up. The mount point must exist and lie outside the container's folder.
+    mount takes it up. Earlier versions are in MOUNTPOINT/.arrayfs/versions, each a whole tree, read only; --version
+    mounts one by its number, its tag, or a time ("2026-03-01", "2026-03-01 12:30", "2h ago": the newest version that
+    was there at the end of that day or minute). The mount point must exist and lie outside the container's folder.
     """
     try:
         from arrayfs.fuse.logs import STDERR, SYSLOG
@@ -130,7 +137,9 @@ def mount(
         needed = "FUSE 3 and its Python module (Debian: apt install fuse3 libfuse3-dev; then pip install pyfuse3 trio)"
         raise MountError(f"mounting needs {needed}: {error}") from error
     chosen = parse_options(options)
-    if read_only:
+    if version is not None and (create or commit_every is not None):
+        raise click.UsageError("--version shows what is there, read only: not with --create or --commit-every")
+    if read_only or version is not None:
         chosen = replace(chosen, read_only=True)
     url = container if "://" in container else os.path.abspath(container)
     pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit)
@@ -138,7 +147,7 @@ def mount(
 
     def opened() -> Tree:
         if chosen.read_only:
-            return open_tree(url, look=int(zarr_format), options=settings)
+            return open_tree(url, look=int(zarr_format), options=settings, version=version)
         return open_writable_tree(url, look=int(zarr_format), options=settings, commit_every=commit_every)
 
     check_mountpoint(mountpoint, url)

@@ -21,7 +21,7 @@ from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
-from arrayfs.container.versions import VersionTable, check_tag
+from arrayfs.container.versions import Version, VersionTable, check_tag
 from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, ReadOnlyError
 from arrayfs.format.extension_model import Extension, TagChange
 from arrayfs.format.model import AttributeValue
@@ -69,6 +69,7 @@ class Container:
         self._gone: set[str] = set()
         self._tags: list[TagChange] = []
         self._closed = False
+        self._borrowed = False
 
     @staticmethod
     def open(
@@ -202,6 +203,19 @@ class Container:
         """All committed versions."""
         return VersionTable.of(self.stack.layers)
 
+    def at(self, version: Version) -> Container:
+        """An earlier version, to read. It shares files and cache with this container and ends with it."""
+        return self._with(self.stack.layers[: version.place + 1])
+
+    def empty(self) -> Container:
+        """What was there before the first version: no layer, hence no array, and nothing else that can be asked."""
+        return self._with(())
+
+    def _with(self, layers: tuple[Layer, ...]) -> Container:
+        older = Container(self.store, self.names, LayerStack.of(layers), self.options, None)
+        older.cache, older._borrowed = self.cache, True
+        return older
+
     def tag(self, name: str, number: int | None) -> None:
         """Have a tag name the version of this number, or nothing (None), from the next commit on.
 
@@ -324,6 +338,8 @@ class Container:
             if not self.dirty:
                 self.pool.discard()
         self.pool.close()
+        if self._borrowed:
+            return
         for layer in self.stack.layers:
             layer.close()
         if self._writer_lock is not None:

@@ -339,9 +339,16 @@ class Tree(Nodes):
             raise RefusedError(36, f"a name of {size} bytes; 255 is the limit")
 
 
-def open_tree(url: str, *, mode: str = "r", look: int = 3, options: ContainerOptions | None = None) -> Tree:
-    """Open a container as a tree. mode: "r" to read, "a" to change; look: Zarr format 3 or 2."""
-    container = Container.open(url, mode, options)
+def open_tree(
+    url: str,
+    *,
+    mode: str = "r",
+    look: int = 3,
+    options: ContainerOptions | None = None,
+    version: str | int | None = None,
+) -> Tree:
+    """Open a container as a tree. mode: "r" to read, "a" to change; look: Zarr format 3 or 2; version: to read one."""
+    container = Container.open(url, mode, options, version)
     try:
         return Tree(container, look)
     except BaseException:
