@@ -20,8 +20,10 @@ from arrayfs.cli.log import log
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
 from arrayfs.cli.repair import repair
+from arrayfs.cli.restore import restore
 from arrayfs.cli.status import status
 from arrayfs.cli.sync import sync
+from arrayfs.cli.tag import tag
 from arrayfs.cli.umount import umount
 from arrayfs.cli.verify import verify
 from arrayfs.errors import ArrayFSError
@@ -96,7 +98,7 @@ def commands() -> None:
 COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
-    *(log, show, diff, blame),
+    *(log, show, diff, blame, restore, tag),
     *(verify, repair, journal),
 )
 
