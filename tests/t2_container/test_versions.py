@@ -15,6 +15,7 @@ from arrayfs.format.extension_model import MergedVersion
 from arrayfs.format.model import DType
 from arrayfs.store import open_store
 from tests.t2_container.making import filled, i32, layer_bytes, new_container, new_url, open_container, state, state_at
+from tests.t4_fuse.promises import keeps
 
 HOUR = 3600 * 10**9
 VECTORS = Path(__file__).parents[1] / "golden" / "vectors"
@@ -112,6 +113,7 @@ def test_what_is_no_version_is_refused_with_a_reason(url: str, wanted: str, why:
         Container.open(url, version=wanted)
 
 
+@keeps("A time stands for the end of what it names", "and means the newest version that was there then")
 @pytest.mark.parametrize(
     ("text", "end"),
     [
@@ -175,6 +177,7 @@ def test_a_discarded_tag_is_none(url: str) -> None:
     container.close()
 
 
+@keeps("a version that was merged by a compaction are errors that say so")
 def test_merged_versions_are_listed_with_their_tags_and_cannot_be_read(url: str) -> None:
     container = Container.open(url)
     layers = container.stack.layers[2:]
