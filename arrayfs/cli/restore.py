@@ -35,10 +35,11 @@ def restore(container: str, version: str, names: tuple[str, ...], message: str |
     have is removed. Nothing is lost: the versions in between stay, and can be restored in turn. Only what differs is
     written. It is one commit: when it ends early, nothing has happened.
 
-    A container that is mounted for writing is in use: copy from MOUNTPOINT/.arrayfs/versions/N instead.
+    CONTAINER may also be a directory where one is mounted: the mount shows the new version as it shows any other that
+    somebody commits. What is not committed yet in a mount stays, and is committed on top; where it is of the same
+    chunks, that commit is refused.
     """
-    hint = f"while it is mounted, copy from .arrayfs/versions/{version} in the mount instead"
-    with opened_for_writing(container, hint) as opened:
+    with opened_for_writing(container) as opened:
         chosen = opened.versions().resolve(version)
         older = opened.at(chosen)
         _check(opened, older, names)

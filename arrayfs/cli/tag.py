@@ -14,7 +14,6 @@ Example:
   arrayfs tag weather.af paper-2026 3
   arrayfs mount --version paper-2026 weather.af mnt
 """
-HINT = "unmount it first: a tag is a commit"
 
 
 @click.command(short_help="Name a version; list or take away names.", epilog=EXAMPLE)
@@ -37,7 +36,7 @@ def tag(container: str, name: str | None, version: str | None, listing: bool, de
     if name is None:
         _list(container, as_json=as_json)
         return
-    with opened_for_writing(container, HINT) as opened:
+    with opened_for_writing(container) as opened:
         table = opened.versions()
         chosen = table.newest_change() if version is None else table.resolve(version)
         opened.tag(name, None if delete else chosen.number)

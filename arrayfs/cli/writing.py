@@ -9,21 +9,13 @@ import click
 
 from arrayfs.cli import control
 from arrayfs.container.container import Container
-from arrayfs.errors import LockedError
 from arrayfs.view.takeup import take_up
 
 
 @contextmanager
-def opened_for_writing(path: str, hint: str) -> Iterator[Container]:
-    """The container at `path`; left by an exception, nothing of what was changed stays.
-
-    hint: what can be done instead while it is mounted for writing; said with the LockedError.
-    """
-    url = control.container_at(path)
-    try:
-        container = Container.open(url, "a")
-    except LockedError as error:
-        raise LockedError(f"{error}; {hint}") from None
+def opened_for_writing(path: str) -> Iterator[Container]:
+    """The container at `path`, or the one that is mounted there; left by an exception, nothing changed stays."""
+    container = Container.open(control.container_at(path), "a")
     try:
         take_up(container)
         for warning in container.warnings:

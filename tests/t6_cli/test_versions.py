@@ -14,6 +14,7 @@ from arrayfs.container.container import Container
 from arrayfs.format.model import DType
 from tests.t0_format.golden import VECTORS
 from tests.t4_fuse.promises import keeps
+from tests.t4_fuse.test_many_writers import until
 from tests.t6_cli.conftest import Arrayfs, Place, ours
 
 
@@ -237,17 +238,18 @@ def test_mount_of_a_version(place: Place) -> None:
     assert place.run("mount", "--version", "1", "--create", place.container, place.mountpoint).returncode == 2
 
 
-def test_what_commits_is_refused_while_it_is_mounted_and_says_what_else_to_do(place: Place) -> None:
-    place.mount()
+def test_a_mount_shows_what_was_restored_or_tagged_meanwhile(place: Place) -> None:
+    place.mount("--refresh", "0.1")
     (place / "note").write_text("1")
     assert place.run("commit", place.mountpoint).returncode == 0
-    for command in (["restore", place.container, "0"], ["restore", place.mountpoint, "0"]):
-        done = place.run(*command)
-        assert done.returncode == 1
-        assert "copy from .arrayfs/versions/0 in the mount instead" in done.stderr
-    assert "a tag is a commit" in place.run("tag", place.container, "x").stderr
-    place.umount()
-    assert place.run("tag", place.container, "x").stdout == "tag x names version 1\n"
+    (place / "note").write_text("2")
+    assert place.run("commit", place.mountpoint).returncode == 0
+    assert place.run("tag", place.mountpoint, "one", "1").stdout == "tag one names version 1\n"
+    assert place.run("restore", place.mountpoint, "one").stdout.startswith("committed version 4: v.4.af")
+    until(lambda: (place / "note").read_text() == "1")
+    assert os.listdir(place / ".arrayfs/versions") == ["0", "1", "2", "3", "4", "one"]
+    assert (place / ".arrayfs/versions/2/note").read_text() == "2"
+    assert place.umount() == "nothing had changed since the last commit\n"
 
 
 @pytest.mark.parametrize("command", [["tag", "x"], ["restore", "0"]], ids=["tag", "restore"])
