@@ -49,7 +49,7 @@ def diff(
     another type, rank or chunk shape. Arrays are compared by shape, fill value, dimension names, attributes and chunks;
     files by their bytes, mode and time.
 
-    It costs what changed, not what is there: chunks at the same place in the files are equal, copies tell themselves by
+    Of a mounted container, what is committed is compared. It costs what changed, not what is there: chunks at the same place in the files are equal, copies tell themselves by
     their checksums, and only the others are read.
     """
     with Container.open(control.container_at(container)) as opened:

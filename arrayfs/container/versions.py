@@ -139,15 +139,20 @@ class VersionTable:
 
 def check_tag(name: str) -> None:
     """Raise VersionError unless a tag can have this name: it is a file name, and reads neither as number nor time."""
-    why = ""
-    if not name or name in (".", "..") or "/" in name or not name.isprintable() or name != name.strip():
-        why = "it cannot be the name of a file, or is hard to type"
-    elif len(name.encode("utf-8", "surrogatepass")) > TAG_LIMIT or name.startswith("-"):
-        why = f"it has more than {TAG_LIMIT} bytes, or begins with a dash"
-    elif _NUMBER.fullmatch(name) or read_time(name, 0) is not None:
-        why = "it reads as the number or the time of a version"
+    why = _fault(name)
     if why:
         raise VersionError(f"no tag can be called {name!r}: {why}")
+
+
+def _fault(name: str) -> str:
+    """Why no tag can have this name; "" if one can."""
+    if not name or name in (".", "..") or "/" in name or not name.isprintable() or name != name.strip():
+        return "it cannot be the name of a file, or is hard to type"
+    if len(name.encode("utf-8", "surrogatepass")) > TAG_LIMIT or name.startswith("-"):
+        return f"it has more than {TAG_LIMIT} bytes, or begins with a dash"
+    if _NUMBER.fullmatch(name) or read_time(name, 0) is not None:
+        return "it reads as the number or the time of a version"
+    return ""
 
 
 def read_time(text: str, now_ns: int) -> int | None:
@@ -229,4 +234,6 @@ def _tags(layers: Sequence[Layer], by_number: dict[int, int]) -> dict[str, int]:
             numbers.update(dict.fromkeys(one.tags, one.number))
         numbers.update(dict.fromkeys(ext.tags, ext.version))
         numbers.update((change.name, change.version) for change in ext.tag_changes)
-    return {tag: by_number[number] for tag, number in numbers.items() if number is not None and number in by_number}
+    named = {tag: number for tag, number in numbers.items() if number is not None and number in by_number}
+    # a container may come from anyone: what arrayfs would not have set is none
+    return {tag: by_number[number] for tag, number in named.items() if not _fault(tag)}

@@ -183,7 +183,7 @@ def test_merged_versions_are_listed_with_their_tags_and_cannot_be_read(url: str)
     layers = container.stack.layers[2:]
     assert layers[0].extension is not None
     merged = (MergedVersion(0, bytes(16), 5), MergedVersion(1, b"1" * 16, 6, "four", "Ada", ("paper",)))
-    layers[0].extension = replace(layers[0].extension, merged=merged, tags=("kept",))
+    layers[0].extension = replace(layers[0].extension, merged=merged, tags=("kept", "3", "../x", ""))
     table = VersionTable.of(layers)
     assert [(one.number, one.merged_into, one.tags) for one in table] == [
         (0, 2, ()),
