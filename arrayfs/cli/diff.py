@@ -49,8 +49,8 @@ def diff(
     another type, rank or chunk shape. Arrays are compared by shape, fill value, dimension names, attributes and chunks;
     files by their bytes, mode and time.
 
-    Of a mounted container, what is committed is compared. It costs what changed, not what is there: chunks at the same place in the files are equal, copies tell themselves by
-    their checksums, and only the others are read.
+    Of a mounted container, what is committed is compared. It costs what changed, not what is there: chunks at the same
+    place in the files are equal, copies tell themselves by their checksums, and only the others are read.
     """
     with Container.open(control.container_at(container)) as opened:
         table = opened.versions()
