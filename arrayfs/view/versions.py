@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, VersionTable
-from arrayfs.errors import RefusedError, StaleError
+from arrayfs.errors import LimitError, RefusedError, StaleError
 from arrayfs.view.attr import Attr
 from arrayfs.view.nodes import DIRECTORY_MODE, Directory
-from arrayfs.view.numbers import FIRST_LENT, LentNumbers
+from arrayfs.view.numbers import FIRST_LENT, LAST_LENT, LentNumbers
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import PastTree, Tree
@@ -183,8 +183,10 @@ class Versions:
         return tree
 
     def lend(self, lender: _Lender, count: int) -> int:
-        """The first of `count` numbers that only this lender's tree uses."""
+        """The first of `count` numbers that only this lender's tree uses. Raises LimitError when there are no more."""
         start = self._next
+        if start + count > LAST_LENT:
+            raise LimitError("no inode numbers are left for earlier versions; they come back with the next mount")
         self._next += count
         self._starts.append(start)
         self._lenders.append(lender)
