@@ -29,7 +29,8 @@ Round = dict[str, Any]
 
 def plan(rng: random.Random, number: int, seed: int, length: int, count: int) -> Round:
     """What a round does: chunks by their coordinates, the length of the first axis, the counter."""
-    coords = {(rng.randrange(length // 2), rng.randrange(4)) for _ in range(rng.randint(1, 3))}
+    # mostly the same few chunks, so that writers meet
+    coords = {(rng.randrange(length // 2 if rng.random() < 0.3 else 1), rng.randrange(4)) for _ in range(3)}
     what: Round = {"round": f"{seed}.{number}"}
     what["chunks"] = {f"{i}/{j}": seed * 1_000_000 + number * 10 + j for i, j in coords}
     if rng.random() < 0.2 and length < LONGEST:
