@@ -57,6 +57,10 @@ class ArrayNotFoundError(ArrayFSError, KeyError):
     """The container has no array of this name."""
 
 
+class VersionError(ArrayFSError, LookupError):
+    """A version or tag that is not there, that can no longer be read by itself, or that cannot be named so."""
+
+
 class NoEntryError(ArrayFSError, FileNotFoundError):
     """No file or directory of this name (ENOENT)."""
 

@@ -21,9 +21,10 @@ from arrayfs.view.takeup import not_shown
 
 @click.command(short_help="Layers, versions, codecs, known differences.")
 @click.argument("container")
+@text.version_option
 @journal_dir_option
 @text.json_option
-def info(container: str, journal_dir: str | None, as_json: bool) -> None:
+def info(container: str, version: str | None, journal_dir: str | None, as_json: bool) -> None:
     """Say what CONTAINER is made of.
 
     Its layers, oldest first, with version, time, author and message; its codecs; and where releases of the Rust crate
@@ -33,7 +34,7 @@ def info(container: str, journal_dir: str | None, as_json: bool) -> None:
 
     Example: arrayfs info weather.af
     """
-    with Container.open(container) as opened:
+    with Container.open(container, version=version) as opened:
         facts = _facts(opened)
         facts["warnings"] = not_shown(opened, open_journal_dir(journal_dir, opened.store))
     if as_json:

@@ -117,6 +117,7 @@ def _extension(ext: Extension, limit: Limit) -> dict[str, Any]:
         "message": ext.message,
         "author": ext.author,
         "tags": list(ext.tags),
+        "tag_changes": [{"tag": one.name, "version": one.version} for one in ext.tag_changes],
         "merged": [
             {
                 "number": one.number,

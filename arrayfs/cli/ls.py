@@ -17,6 +17,7 @@ EXAMPLE = """\b
 Example:
   arrayfs ls weather.af
   arrayfs ls weather.af temperature --json
+  arrayfs ls weather.af --version 2026-03-01
 """
 
 
@@ -24,15 +25,16 @@ Example:
 @click.argument("container")
 @click.argument("name", required=False)
 @click.option("--all", "all_names", is_flag=True, help="Every array by its name in the container, our own included.")
+@text.version_option
 @text.json_option
-def ls(container: str, name: str | None, all_names: bool, as_json: bool) -> None:
+def ls(container: str, name: str | None, all_names: bool, version: str | None, as_json: bool) -> None:
     """List the arrays of CONTAINER, or those called NAME or lying in the group NAME. Needs no mount.
 
     "chunks" says how many are stored, of how many the grid has; "stored", how many bytes these take, compressed. A
     dtype in brackets belongs to an array whose chunks are kept as its client encoded them. Of one array given by NAME,
     JSON has the attributes too.
     """
-    with Container.open(container) as opened:
+    with Container.open(container, version=version) as opened:
         found = [
             facts for facts in array_facts(opened, all_names=all_names) if name is None or _is_below(facts.name, name)
         ]

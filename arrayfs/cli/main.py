@@ -8,17 +8,22 @@ from typing import Any
 
 import click
 
+from arrayfs.cli.blame import blame
 from arrayfs.cli.commit import commit
 from arrayfs.cli.create import create
+from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
 from arrayfs.cli.exit_codes import MEANING, ExitCode
 from arrayfs.cli.info import info
 from arrayfs.cli.journal import journal
+from arrayfs.cli.log import log
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
 from arrayfs.cli.repair import repair
+from arrayfs.cli.restore import restore
 from arrayfs.cli.status import status
 from arrayfs.cli.sync import sync
+from arrayfs.cli.tag import tag
 from arrayfs.cli.umount import umount
 from arrayfs.cli.verify import verify
 from arrayfs.errors import ArrayFSError
@@ -90,7 +95,14 @@ def commands() -> None:
     """
 
 
-for command in (mount, umount, create, ls, info, dump, verify, repair, commit, sync, status, journal):
+COMMANDS = (
+    *(mount, umount, commit, sync, status),
+    *(create, ls, info, dump),
+    *(log, show, diff, blame, restore, tag),
+    *(verify, repair, journal),
+)
+
+for command in COMMANDS:
     commands.add_command(command)
 
 

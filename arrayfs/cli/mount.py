@@ -18,12 +18,13 @@ from arrayfs.container.pool import PoolOptions
 from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
 from arrayfs.store import open_store
 from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
-from arrayfs.view.tree import Tree
+from arrayfs.view.tree import Tree, open_tree
 
 EXAMPLE = """\b
 Example:
   mkdir data mnt
   arrayfs mount --create data/weather.af mnt
+  arrayfs mount --version 2026-03-01 data/weather.af old
 """
 
 
@@ -32,6 +33,9 @@ Example:
 @click.argument("mountpoint")
 @click.option("--create", is_flag=True, help="Make the container if there is none yet.")
 @click.option("--read-only", is_flag=True, help="Show what is committed, by others too; change nothing.")
+@click.option(
+    "--version", "version", metavar="N|TAG|TIME", help="Show this version, read only; `arrayfs log` lists them."
+)
 @click.option("--foreground", is_flag=True, help="Stay, until unmounted or interrupted (Ctrl-C commits and unmounts).")
 @click.option(
     "--zarr-format",
@@ -128,6 +132,7 @@ def mount(
     mountpoint: str,
     create: bool,
     read_only: bool,
+    version: str | None,
     foreground: bool,
     zarr_format: str,
     codec: str,
@@ -149,7 +154,9 @@ def mount(
 
     Returns when the mount answers; a daemon then serves it until `arrayfs umount MOUNTPOINT`, which commits what was
     changed. Between commits a journal beside the container keeps what was closed: when the daemon is killed, the next
-    mount takes it up. The mount point must exist and lie outside the container's folder.
+    mount takes it up. Earlier versions are in MOUNTPOINT/.arrayfs/versions, each a whole tree, read only; --version
+    mounts one by its number, its tag, or a time ("2026-03-01", "2026-03-01 12:30", "2h ago": the newest version that
+    was there at the end of that day or minute). The mount point must exist and lie outside the container's folder.
     """
     try:
         from arrayfs.fuse.logs import STDERR, SYSLOG
@@ -160,7 +167,9 @@ def mount(
         needed = "FUSE 3 and its Python module (Debian: apt install fuse3 libfuse3-dev; then pip install pyfuse3 trio)"
         raise MountError(f"mounting needs {needed}: {error}") from error
     chosen = parse_options(options)
-    if read_only:
+    if version is not None and (create or commit_every is not None):
+        raise click.UsageError("--version shows what is there, read only: not with --create or --commit-every")
+    if read_only or version is not None:
         chosen = replace(chosen, read_only=True)
     url = container if "://" in container else os.path.abspath(container)
     pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit)
@@ -169,6 +178,8 @@ def mount(
     def opened() -> Tree:
         journals = open_journal_dir(journal_folder, open_store(url)[0])
         if chosen.read_only:
+            if version is not None:
+                return open_tree(url, look=int(zarr_format), options=settings, version=version)
             return open_reading_tree(
                 url, look=int(zarr_format), options=settings, journals=journals, refresh_every=refresh
             )

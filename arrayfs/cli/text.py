@@ -11,6 +11,11 @@ import click
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+version_option = click.option(
+    "--version", "version", metavar="N|TAG|TIME", help="What an earlier version says; `arrayfs log` lists them."
+)
+
+
 def size(count: int) -> str:
     """A number of bytes: `812 B`, `64.0 KiB`."""
     if count < 1024:

@@ -41,6 +41,7 @@ class LayerBuilder:
         self.metas: list[ArrayMeta] = []
         self.holes: list[tuple[int, int, int]] = []
         self.mtimes: dict[int, NDArray[np.int64]] = {}
+        self.renamed: dict[int, str] = {}
         self._hole_blocks: dict[tuple[int, tuple[int, ...]], tuple[int, int]] = {}
 
     def add_tombstone(self, name: str) -> None:
@@ -66,6 +67,8 @@ class LayerBuilder:
         chunks = _concatenate(tables, len(array.spec.shape))
         if len(chunks):
             self.mtimes[len(self.metas)] = np.concatenate(times)
+        if array.origin is not None and not continued:
+            self.renamed[len(self.metas)] = array.origin
         spec = array.spec
         self.metas.append(
             ArrayMeta(

@@ -66,6 +66,7 @@ def seal(
         block_crcs=np.zeros(codec_count + 1, np.uint32),
         holes=np.array(builder.holes, np.uint32).reshape(-1, 3),
         chunk_mtimes=builder.mtimes,
+        renamed_from=builder.renamed,
     )
     size = extension_size(ext)
     blocks, crcs = part.block_table(EXTENSION_CODEC, size)

@@ -22,8 +22,9 @@ from arrayfs.container.layer import Layer
 from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
+from arrayfs.container.versions import Version, VersionTable, check_tag
 from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, FormatError, ReadOnlyError
-from arrayfs.format.extension_model import Extension
+from arrayfs.format.extension_model import Extension, TagChange
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import open_store
@@ -72,21 +73,29 @@ class Container:
         self._attempt: tuple[SealedPart, list[Array]] | None = None
         self._arrays: dict[str, Array] = {}
         self._gone: set[str] = set()
+        self._tags: list[TagChange] = []
         self._closed = False
+        self._borrowed = False
         # overlaps with other writers' commits in which this writer's word held
         self.conflicts = 0
 
     @staticmethod
-    def open(url: str, mode: str = "r", options: ContainerOptions | None = None) -> Container:
+    def open(
+        url: str, mode: str = "r", options: ContainerOptions | None = None, version: str | int | None = None
+    ) -> Container:
         """Open a container at a path or URL. mode: "r" to read, "a" to change.
 
-        Any number may have it open, also for writing. Raises MissingObjectError, FormatError (naming file and place).
+        version: what to read instead of the newest: a number, a tag or a time (`VersionTable.resolve`).
+        Any number may have it open, also for writing. Raises MissingObjectError, FormatError (naming file and place),
+        VersionError, ReadOnlyError for a version to change.
         """
         store, base = open_store(url)
         names = ContainerNames.from_base(base)
         if mode != "r":
+            if version is not None:
+                raise ReadOnlyError(f"{base}: version {version} can be read, not changed; `restore` brings it back")
             opening.prepare_writing(store, names)
-        stack = opening.open_stack(store, names)
+        stack = opening.open_stack(store, names, version)
         container = Container(store, names, stack, options or ContainerOptions(), read_only=mode == "r")
         if mode != "r":
             container.warnings += opening.clear_abandoned(store, names, stack)
@@ -193,10 +202,41 @@ class Container:
         """The number of the newest committed version."""
         return opening.version_of(self.stack, len(self.stack.layers) - 1)
 
+    def versions(self) -> VersionTable:
+        """All committed versions."""
+        return VersionTable.of(self.stack.layers)
+
+    def at(self, version: Version) -> Container:
+        """An earlier version, to read. It shares files and cache with this container and ends with it."""
+        return self._with(self.stack.layers[: version.place + 1])
+
+    def empty(self) -> Container:
+        """What was there before the first version: no layer, hence no array, and nothing else that can be asked."""
+        return self._with(())
+
+    def _with(self, layers: tuple[Layer, ...]) -> Container:
+        older = Container(self.store, self.names, LayerStack.of(layers), self.options, read_only=True)
+        older.cache, older._borrowed = self.cache, True
+        return older
+
+    def tag(self, name: str, number: int | None) -> None:
+        """Have a tag name the version of this number, or nothing (None), from the next commit on.
+
+        Raises VersionError for a name that no tag can have, a version that is not there, or a tag that is not.
+        """
+        self.check_writable()
+        table = self.versions()
+        if number is None:
+            table.tagged(name)
+        else:
+            check_tag(name)
+            table.numbered(number)
+        self._tags.append(TagChange(name, number))
+
     @property
     def dirty(self) -> bool:
         """Whether a commit would write anything."""
-        return any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
+        return bool(self._tags) or any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
 
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all changes a new version, durably (steps and crash cases: `commit.py`). None: nothing had changed.
@@ -213,7 +253,7 @@ class Container:
                 self.pool.pack()
                 tombstones = list(self._tombstones())
                 changed = [array for array in self.pool.arrays if array.dirty]
-                if not changed and not tombstones:
+                if not changed and not tombstones and not self._tags:
                     return None
                 report = self._try_to_commit(tombstones, changed, message)
                 if report is not None:
@@ -295,6 +335,7 @@ class Container:
             time_ns=next_time_ns(self.stack),
             message=message,
             author=author(),
+            tag_changes=tuple(self._tags),
         )
         return seal(part, builder, identity, newest.footer.version, self.names.base, newest.number + 1)
 
@@ -335,6 +376,7 @@ class Container:
         for array in changed:
             array.settle(array.name, self.stack.spans[array.name])
         self._gone.clear()
+        self._tags.clear()
         self.pool.committed()
 
     # --- end ----------------------------------------------------------------------------------------------------------
@@ -345,6 +387,7 @@ class Container:
         self.pool.discard()
         self._arrays.clear()
         self._gone.clear()
+        self._tags.clear()
 
     def close(self) -> None:
         """Let go of files and locks. What is not committed is kept as `{stem}.part-ID`, without a promise."""
@@ -356,6 +399,8 @@ class Container:
             if not self.dirty:
                 self.pool.discard()
         self.pool.close()
+        if self._borrowed:
+            return
         for layer in self.stack.layers:
             layer.close()
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from arrayfs.container.layer import Layer, open_layer
 from arrayfs.container.stack import LayerStack
+from arrayfs.container.versions import VersionTable
 from arrayfs.errors import ConflictError, FormatError, LockedError, MissingObjectError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
@@ -29,17 +30,32 @@ NEW_FOOTER_VERSION = 5
 OPEN_TRIES = 5
 
 
-def open_stack(store: Store, names: ContainerNames) -> LayerStack:
-    """Open all layers. Raises MissingObjectError without a base, FormatError if a layer is damaged or foreign."""
+def open_stack(store: Store, names: ContainerNames, version: str | int | None = None) -> LayerStack:
+    """Open all layers, or those up to a version (of the others the end is read, which says what they are called).
+
+    Raises MissingObjectError without a base, FormatError if a layer is damaged or foreign, VersionError.
+    """
     for last in (False,) * (OPEN_TRIES - 1) + (True,):
         found = sidecars(store, names)
         try:
-            return LayerStack.of(_open_layers(store, names, found))
+            return LayerStack.of(_up_to(version, _open_layers(store, names, found)))
         except (MissingObjectError, FormatError):
             # a compaction may have renamed files meanwhile: only what holds still is believed
             if last or found == sidecars(store, names):
                 raise
     raise FormatError(f"{names.base}: its files do not hold still")
+
+
+def _up_to(version: str | int | None, layers: list[Layer]) -> list[Layer]:
+    if version is None:
+        return layers
+    kept = 0
+    try:
+        kept = VersionTable.of(layers).resolve(version).place + 1
+    finally:
+        for layer in layers[kept:]:
+            layer.close()
+    return layers[:kept]
 
 
 def sidecars(store: Store, names: ContainerNames) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ import struct
 from arrayfs.errors import ChecksumError, FormatError, LimitError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.correction import correct_byte
-from arrayfs.format.extension_model import ID_SIZE, MARK_OPAQUE, NO_PARENT, Extension, MergedVersion
+from arrayfs.format.extension_model import ID_SIZE, MARK_OPAQUE, NO_PARENT, Extension, MergedVersion, TagChange
 from arrayfs.format.extension_sections import SECTION_BY_TAG, SECTIONS, Fields
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "NO_PARENT",
     "Extension",
     "MergedVersion",
+    "TagChange",
     "corrected_extension",
     "decode_extension",
     "encode_extension",

@@ -25,6 +25,14 @@ class MergedVersion:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TagChange:
+    """From this layer on the tag `name` names `version`; None: it names nothing any more."""
+
+    name: str
+    version: int | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Extension:
     """The extension block of one layer.
@@ -34,7 +42,8 @@ class Extension:
     extension block itself; empty if not known. footer_crc, footer_size: of the footer that follows the block.
     holes: (n, 3) uint32, addresses (block id, offset, size) that stand for "no chunk here any more".
     renamed_from, chunk_mtimes, array_marks: keyed by an array's place in the footer's list; chunk_mtimes: int64, ns,
-    one for each of the array's chunk entries in table order. unknown: (tag, bytes) of sections of a later version.
+    one for each of the array's chunk entries in table order. tags: of this version; tag_changes: of any version, in
+    order. unknown: (tag, bytes) of sections of a later version.
     """
 
     layer_id: bytes
@@ -53,4 +62,5 @@ class Extension:
     renamed_from: Mapping[int, str] = field(default_factory=dict)
     chunk_mtimes: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
     array_marks: Mapping[int, int] = field(default_factory=dict)
+    tag_changes: tuple[TagChange, ...] = ()
     unknown: tuple[tuple[int, bytes], ...] = ()

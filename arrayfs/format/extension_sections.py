@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from arrayfs.errors import FormatError, LimitError
-from arrayfs.format.extension_model import ID_SIZE, Extension, MergedVersion
+from arrayfs.format.extension_model import ID_SIZE, Extension, MergedVersion, TagChange
 from arrayfs.format.rkyv import encode_text
 
 _IDENTITY = struct.Struct("<16s16s16sQq")  # layer, parent and container id; version; time in ns
 _FOOTER = struct.Struct("<I4xQ")  # CRC-32C and size of the footer that follows
 _MERGED = struct.Struct("<Qq16s")  # version, time in ns, layer id; then message, author, tags
+_TAG = struct.Struct("<QI")  # version; bits; then the tag
+_TAKEN_AWAY = 1
 _U32 = struct.Struct("<I")
 _PAIR = struct.Struct("<II")
 
@@ -187,6 +189,26 @@ def _decode_marks(data: bytes) -> Fields:
     return {"array_marks": _by_array(list(_PAIR.iter_unpack(data)))}
 
 
+def _encode_tag_changes(ext: Extension) -> bytes:
+    if not ext.tag_changes:
+        return b""
+    rows = [
+        _TAG.pack(one.version or 0, _TAKEN_AWAY if one.version is None else 0) + _text(one.name)
+        for one in ext.tag_changes
+    ]
+    return _U32.pack(len(rows)) + b"".join(rows)
+
+
+def _decode_tag_changes(data: bytes) -> Fields:
+    cursor = _Cursor(data)
+    changes = []
+    for _ in range(cursor.number()):
+        version, bits = cursor.unpack(_TAG)
+        changes.append(TagChange(cursor.text(), None if bits & _TAKEN_AWAY else version))
+    cursor.end()
+    return {"tag_changes": tuple(changes)}
+
+
 def _by_array(rows: list[tuple[int, Any]]) -> dict[int, Any]:
     arrays = dict(rows)
     if len(arrays) != len(rows):
@@ -237,5 +259,6 @@ SECTIONS: tuple[Section, ...] = (
     Section(9, "renamed from", _encode_renamed, _decode_renamed),
     Section(10, "chunk times", _encode_mtimes, _decode_mtimes),
     Section(11, "array marks", _encode_marks, _decode_marks),
+    Section(13, "tag changes", _encode_tag_changes, _decode_tag_changes),
 )
 SECTION_BY_TAG = {section.tag: section for section in SECTIONS}

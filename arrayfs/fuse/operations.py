@@ -80,7 +80,7 @@ class TreeOperations(pyfuse3.Operations):
         self._last_handle = 0
         self._pages = PageStore()
         self._ahead = DecodeAhead()
-        self._control_inode, self._commit_inode = _control_inodes(tree)
+        self._control_inodes, self._commit_inode = _control_inodes(tree)
         self._entry, self._info = _blank_entry(self._uid, self._gid), OpenInfo()
         self._answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
@@ -101,7 +101,7 @@ class TreeOperations(pyfuse3.Operations):
         attr = self._tree.lookup(parent_inode, _text(name))
         if attr is None:
             raise FUSEError(errno.ENOENT)
-        if parent_inode == self._control_inode:
+        if parent_inode in self._control_inodes:
             self._changing.add(attr.ino)
             return _fill(self._never_known, attr)
         return self._answer(attr)
@@ -133,6 +133,10 @@ class TreeOperations(pyfuse3.Operations):
     @request
     def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
         raise FUSEError(errno.EPERM)  # as symlink(2) says of a file system without symbolic links
+
+    @request
+    def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return self._tree.readlink(inode).encode()
 
     @request
     def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -299,7 +303,7 @@ class TreeOperations(pyfuse3.Operations):
         directory = self._tree.opendir(inode)
         self._last_handle = handle = self._last_handle + 1
         self._directories[handle] = directory
-        if inode == self._control_inode:
+        if inode in self._control_inodes:
             self._control_listings.add(handle)
         return handle
 
@@ -385,8 +389,13 @@ def _fill(entry: EntryAttributes, attr: Attr) -> EntryAttributes:
     return entry
 
 
-def _control_inodes(tree: Tree) -> tuple[int, int]:
-    """Return the inodes of the control directory and of the file whose WRITE is a commit; 0 where there is none."""
+def _control_inodes(tree: Tree) -> tuple[frozenset[int], int]:
+    """Return the inodes of the control directory and that of its versions, whose entries may be others at any time, and
+    the inode of the file whose WRITE is a commit; 0 where there is none.
+    """
     control = tree.lookup(pyfuse3.ROOT_INODE, ".arrayfs")
-    commit = None if control is None else tree.lookup(control.ino, "commit")
-    return (0 if control is None else control.ino), (0 if commit is None else commit.ino)
+    if control is None:
+        return frozenset(), 0
+    versions, commit = (tree.lookup(control.ino, name) for name in ("versions", "commit"))
+    below = (control, versions)
+    return frozenset(attr.ino for attr in below if attr is not None), (0 if commit is None else commit.ino)

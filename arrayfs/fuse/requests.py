@@ -83,11 +83,11 @@ class Requests:
         self._finish = finish
         self._caller: Any = Caller(0, 0, 0)  # to the checker a RequestContext, which only pyfuse3 can make
         self._table: dict[int, Callable[[int, int, int], None]] = {
-            1: self._lookup, 2: self._forget, 3: self._getattr, 4: self._setattr, 6: self._symlink, 8: self._mknod,
-            9: self._mkdir, 10: self._unlink, 11: self._rmdir, 12: self._rename, 13: self._link, 14: self._open,
-            15: self._read, 16: self._write, 17: self._statfs, 18: self._release, 20: self._fsync, 25: self._flush,
-            27: self._opendir, 29: self._releasedir, 30: self._fsyncdir, 35: self._create, 36: self._interrupt,
-            38: self._destroy, 42: self._forget_many, 44: self._readdirplus, 45: self._rename2,
+            1: self._lookup, 2: self._forget, 3: self._getattr, 4: self._setattr, 5: self._readlink, 6: self._symlink,
+            8: self._mknod, 9: self._mkdir, 10: self._unlink, 11: self._rmdir, 12: self._rename, 13: self._link,
+            14: self._open, 15: self._read, 16: self._write, 17: self._statfs, 18: self._release, 20: self._fsync,
+            25: self._flush, 27: self._opendir, 29: self._releasedir, 30: self._fsyncdir, 35: self._create,
+            36: self._interrupt, 38: self._destroy, 42: self._forget_many, 44: self._readdirplus, 45: self._rename2,
         }  # fmt: skip
 
     def answer(self) -> None:
@@ -136,6 +136,9 @@ class Requests:
     def _symlink(self, unique: int, node: int, size: int) -> None:
         name, target = self._names(HEAD, size)
         self._complete(unique, self._ops.symlink(node, name, target, self._caller), self._entry)
+
+    def _readlink(self, unique: int, node: int, _size: int) -> None:
+        self._complete(unique, self._ops.readlink(node, self._caller), self._bytes)
 
     def _unlink(self, unique: int, node: int, size: int) -> None:
         (name,) = self._names(HEAD, size)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from arrayfs.errors import ArrayFSError, RefusedError
 from arrayfs.view.lostfound import LostFound
 from arrayfs.view.nodes import Binding, Directory, File
+from arrayfs.view.versions import Versions
 
 if TYPE_CHECKING:
     from arrayfs.container.commit import CommitReport
@@ -75,6 +76,7 @@ class Control:
         }
         self._commit = self._file(COMMIT, COMMIT_MODE)
         self.lost_found = LostFound(tree, self.directory)
+        self.versions = Versions(tree, self.directory)
         # what the newest commit through this tree made, None before the first
         self.last_commit: dict[str, object] | None = None
 
@@ -102,6 +104,8 @@ class Control:
         """Where an inode is, from the root down ("" is the root itself); None if it has no name."""
         try:
             with self._tree.container.lock:
+                if ino >= self._tree.lent_from:
+                    return self.versions.path_of(ino)
                 node = self._tree.node(ino)
                 if isinstance(node, tuple):
                     zarr, coord = node

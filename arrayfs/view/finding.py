@@ -11,12 +11,12 @@ from contextlib import suppress
 
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
-from arrayfs.errors import FormatError, NotDirectoryError, StaleError
+from arrayfs.errors import FormatError, NotDirectoryError, ReadOnlyError, StaleError
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.control import Control
 from arrayfs.view.documents import NAMES, Documents
 from arrayfs.view.nodes import Binding, Components, Directory, File
-from arrayfs.view.numbers import ROOT, InodeNumbers
+from arrayfs.view.numbers import FIRST_LENT, LAST_LENT, ROOT, InodeNumbers
 from arrayfs.view.readers import ChunkReader
 
 # Computed chunk directories that an array keeps at hand.
@@ -30,19 +30,20 @@ class Nodes:
     """The nodes of one tree. The caller holds the container's lock.
 
     nodes: those that exist as objects and have a number that no array computes, by number. synthetic: documents made
-    from the container, by directory and name.
+    from the container, by directory and name. lent_from: inode numbers from there on are those of `view.versions`.
     """
 
     documents: Documents
     control: Control
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, numbers: InodeNumbers | None = None) -> None:
         self.container = container
-        self.numbers = InodeNumbers()
+        self.numbers = numbers or InodeNumbers()
         self.nodes: dict[int, Directory | File] = {}
-        self.root = Directory(ROOT, None, "", container.stack.newest.time_ns)
+        self.root = Directory(self.numbers.root, None, "", container.stack.newest.time_ns)
         self.root.explicit = True
-        self.nodes[ROOT] = self.root
+        self.nodes[self.root.ino] = self.root
+        self.lent_from = FIRST_LENT if self.root.ino == ROOT else LAST_LENT
         self.synthetic: dict[tuple[int, str], File] = {}
         self._last_directory = self.root  # names are mostly looked up in one directory again and again
         self.on_invalidate: Invalidate | None = None
@@ -56,6 +57,8 @@ class Nodes:
             return node
         numbers = self.numbers.find_range(ino)
         if numbers is None:
+            if ino >= self.lent_from:  # who only reads it has asked `versions`
+                raise ReadOnlyError("earlier versions can be read, not changed")
             raise StaleError(errno.ESTALE, f"inode {ino} is gone")
         zarr, prefix = numbers.zarr, numbers.prefix(ino)
         if len(prefix) < zarr.rank:

@@ -30,8 +30,11 @@ from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
 from arrayfs.view.nodes import FILE_MODE, Binding, Components, Directory, File
+from arrayfs.view.numbers import InodeNumbers
+from arrayfs.view.paths import CONTROL_NAME
 from arrayfs.view.populate import populate
 from arrayfs.view.readers import ChunkReader
+from arrayfs.view.versions import VersionListing
 
 # Computed chunk directories that an array keeps at hand.
 PASSING_LIMIT = 256
@@ -46,8 +49,8 @@ class Tree(Nodes):
     than by a call about them. look: 3 or 2, the Zarr format of documents that no client wrote.
     """
 
-    def __init__(self, container: Container, look: int = 3) -> None:
-        super().__init__(container)
+    def __init__(self, container: Container, look: int = 3, numbers: InodeNumbers | None = None) -> None:
+        super().__init__(container, numbers)
         self.read_only = container.read_only
         self.documents = Documents(self, look)
         self.files = Files(self)
@@ -68,17 +71,23 @@ class Tree(Nodes):
 
     def lookup(self, parent: int, name: str) -> Attr | None:
         """Attributes of an entry, None if there is none."""
+        if parent >= self.lent_from:
+            return self.control.versions.lookup(parent, name)
         with self.container.lock:
             found = self.find(self.directory(parent), name)
             return None if found is None else self.attr(found)
 
     def getattr(self, ino: int) -> Attr:
         """Attributes of an inode. Raises StaleError if it is gone."""
+        if ino >= self.lent_from:
+            return self.control.versions.getattr(ino)
         with self.container.lock:
             return self.attr(self.node(ino))
 
     def mode(self, ino: int) -> int:
         """Type and permissions of an inode: asked at every open by a user who is not root."""
+        if ino >= self.lent_from:
+            return self.control.versions.getattr(ino).mode
         with self.container.lock:
             node = self.node(ino)
             return FILE_MODE if isinstance(node, tuple) else self.attr(node).mode
@@ -175,6 +184,8 @@ class Tree(Nodes):
 
     def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader:
         """Open a file."""
+        if ino >= self.lent_from:
+            return self.control.versions.tree(ino).open(ino, write=write, truncate=truncate)
         if write or truncate:
             return self.open_for_writing(ino, truncate=truncate)
         with self.container.lock:
@@ -214,10 +225,17 @@ class Tree(Nodes):
         reader.opens += 1
         return reader
 
-    def opendir(self, ino: int) -> OpenDirectory:
+    def opendir(self, ino: int) -> OpenDirectory | VersionListing:
         """Begin a listing."""
+        if ino >= self.lent_from:
+            versions = self.control.versions
+            return versions.listing() if ino == versions.directory.ino else versions.tree(ino).opendir(ino)
         with self.container.lock:
             return OpenDirectory(self, self.directory(ino))
+
+    def readlink(self, ino: int) -> str:
+        """What a link leads to; there are none but those of `.arrayfs/versions`."""
+        return self.control.versions.readlink(ino)
 
     def statfs(self) -> os.statvfs_result:
         """The space of the device that the container lies on."""
@@ -319,6 +337,10 @@ class Tree(Nodes):
         """The whole content of a file as it was last judged."""
         return self.files.whole(file)
 
+    def past(self, container: Container, numbers: InodeNumbers) -> PastTree:
+        """The tree of an older version, beside this one."""
+        return PastTree(container, self.documents.look, numbers)
+
     # --- used by the parts of the tree --------------------------------------------------------------------------------
 
     def adopt(self, directory: Directory, zarr: ZarrArray) -> None:
@@ -362,9 +384,23 @@ class Tree(Nodes):
             raise RefusedError(36, f"a name of {size} bytes; 255 is the limit")
 
 
-def open_tree(url: str, *, mode: str = "r", look: int = 3, options: ContainerOptions | None = None) -> Tree:
-    """Open a container as a tree. mode: "r" to read, "a" to change; look: Zarr format 3 or 2."""
-    container = Container.open(url, mode, options)
+class PastTree(Tree):
+    """The tree of an older version, below `.arrayfs/versions` of another tree; it has no control directory."""
+
+    def find(self, directory: Directory, name: str) -> Found | None:
+        return None if directory is self.root and name == CONTROL_NAME else super().find(directory, name)
+
+
+def open_tree(
+    url: str,
+    *,
+    mode: str = "r",
+    look: int = 3,
+    options: ContainerOptions | None = None,
+    version: str | int | None = None,
+) -> Tree:
+    """Open a container as a tree. mode: "r" to read, "a" to change; look: Zarr format 3 or 2; version: to read one."""
+    container = Container.open(url, mode, options, version)
     try:
         return Tree(container, look)
     except BaseException:

@@ -19,6 +19,7 @@ from arrayfs.format.extension import (
     NO_PARENT,
     Extension,
     MergedVersion,
+    TagChange,
     decode_extension,
     encode_extension,
     extension_size,
@@ -44,6 +45,7 @@ FULL = Extension(
     renamed_from={2: "old/name"},
     chunk_mtimes={1: np.array([10, -20], np.int64), 3: np.array([30], np.int64)},
     array_marks={0: MARK_OPAQUE, 9: 6},
+    tag_changes=(TagChange("v2", 5), TagChange("v1", None)),
     unknown=((12, b"statistics"), (4_000_000_000, b"")),
 )
 
@@ -76,6 +78,7 @@ FULL_SECTIONS: list[tuple[int, bytes]] = [
     (10, struct.pack("<I4x4I3q", 2, 1, 2, 3, 1, 10, -20, 30)),
     (11, struct.pack("<4I", 0, 1, 9, 6)),
     (12, b"statistics"),
+    (13, struct.pack("<IQI", 2, 5, 0) + text("v2") + struct.pack("<QI", 0, 1) + text("v1")),
     (4_000_000_000, b""),
 ]
 MINIMAL = Extension(LAYER, NO_PARENT, CONTAINER, 0, TIME)
