@@ -246,8 +246,11 @@ class Container:
         """
         with self.lock:
             self.check_writable()
+            tried = False
             while True:
-                self._catch_up()
+                if not self._catch_up() and tried:
+                    name = self.names.sidecar(self.stack.newest.number + 1)
+                    raise ConflictError(f"{name} was committed by another writer, but it is no file of a layer")
                 if self.pool.doubtful:
                     self.pool.renew()
                 self.pool.pack()
@@ -258,6 +261,7 @@ class Container:
                 report = self._try_to_commit(tombstones, changed, message)
                 if report is not None:
                     return report
+                tried = True
 
     def refresh(self) -> bool:
         """Show what others committed since; whether there was anything. A writer's own changes wait for its commit."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -163,11 +164,18 @@ def create(store: Store, names: ContainerNames) -> None:
 
 
 def prepare_writing(store: Store, names: ContainerNames) -> None:
-    """What is made from now on gets the base's permissions. Raises MissingObjectError if there is no base."""
+    """What is made from now on gets the base's permissions. Raises MissingObjectError if there is no base.
+
+    The lock is tried: who could not commit in the end is told before there is anything to commit.
+    """
     if names.base not in store.list():
         raise MissingObjectError(f"{names.base}: no such container in {store.url}")
     if isinstance(store, Shared):
         store.take_after(names.base)
+    lock = store.lock(names.lock)
+    with suppress(LockedError):  # somebody is publishing at this moment
+        lock.try_lock()
+    lock.release()
 
 
 def clear_abandoned(store: Store, names: ContainerNames, stack: LayerStack) -> list[str]:

@@ -243,7 +243,7 @@ def test_local_container_has_these_files_and_no_others(tmp_path: Path) -> None:
     container = new_container(str(tmp_path / "t.af"), dirty_limit=0)
     filled(container)
     during = sorted(os.listdir(tmp_path))
-    assert [name.partition("-")[0] for name in during] == ["t.af", "t.part"]
+    assert [name.partition("-")[0] for name in during] == ["t.af", "t.lock", "t.part"]
     container.commit()
     container.close()
     assert sorted(os.listdir(tmp_path)) == ["t.1.af", "t.af", "t.lock"]
