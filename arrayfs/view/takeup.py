@@ -68,13 +68,13 @@ def take_up(container: Container, journals: Store | None = None) -> None:
     are as before then.
     """
     store = journals or container.store
-    told = []
+    told, done = [], set[bytes]()
     for found in find_journals(store, container.names):
         part = None if found.locked else adopt_journal(store, found.name)
         if part is None:
             continue
         try:
-            told.append(_settle(container, found, part))
+            told.append(_settle(container, store, found, part, done))
         finally:
             part.close()
     if told:
@@ -83,10 +83,19 @@ def take_up(container: Container, journals: Store | None = None) -> None:
         container.warnings += filter(None, told)
 
 
-def _settle(container: Container, found: FoundJournal, part: Part) -> str:
+def _settle(container: Container, store: Store, found: FoundJournal, part: Part, done: set[bytes]) -> str:
+    """Deal with one. store: where it lies; done: the layer ids of journals that were taken up."""
+    header = found.header
+    if header is not None and header.parent_id in done:
+        # begun for the time after a commit that never happened; all of it was in that commit's journal, too
+        part.discard()
+        return ""
     case = case_of(container.stack, found)
-    if case is Case.READY:
-        return apply(container, part)
+    if case is Case.READY and header is not None:
+        report = apply(container, part)
+        if part.name not in store.list():
+            done.add(header.layer_id)
+        return report
     if case in (Case.BLANK, Case.COMMITTED):
         part.discard()
         return ""
