@@ -68,13 +68,13 @@ def take_up(container: Container, journals: Store | None = None) -> None:
     are as before then.
     """
     store = journals or container.store
-    told, done = [], set[bytes]()
-    for found in find_journals(store, container.names):
+    told = []
+    for found in _without_repeats(container, store):
         part = None if found.locked else adopt_journal(store, found.name)
         if part is None:
             continue
         try:
-            told.append(_settle(container, store, found, part, done))
+            told.append(_settle(container, found, part))
         finally:
             part.close()
     if told:
@@ -83,19 +83,28 @@ def take_up(container: Container, journals: Store | None = None) -> None:
         container.warnings += filter(None, told)
 
 
-def _settle(container: Container, store: Store, found: FoundJournal, part: Part, done: set[bytes]) -> str:
-    """Deal with one. store: where it lies; done: the layer ids of journals that were taken up."""
-    header = found.header
-    if header is not None and header.parent_id in done:
-        # begun for the time after a commit that never happened; all of it was in that commit's journal, too
-        part.discard()
-        return ""
+def _without_repeats(container: Container, store: Store) -> list[FoundJournal]:
+    """All journals but those begun for the time after a commit that never happened, which are removed.
+
+    All that such a one has is in the journal that this commit would have ended, too. Only as long as that one is there
+    can it be told, so this comes first.
+    """
+    found = find_journals(store, container.names)
+    committed = {layer.id for layer in container.stack.layers}
+    coming = {journal.header.layer_id for journal in found if journal.header and not journal.locked} - committed
+    kept = []
+    for journal in found:
+        if journal.header is None or journal.header.parent_id not in coming:
+            kept.append(journal)
+        elif not journal.locked and (part := adopt_journal(store, journal.name)) is not None:
+            part.discard()
+    return kept
+
+
+def _settle(container: Container, found: FoundJournal, part: Part) -> str:
     case = case_of(container.stack, found)
-    if case is Case.READY and header is not None:
-        report = apply(container, part)
-        if part.name not in store.list():
-            done.add(header.layer_id)
-        return report
+    if case is Case.READY:
+        return apply(container, part)
     if case in (Case.BLANK, Case.COMMITTED):
         part.discard()
         return ""

@@ -110,7 +110,9 @@ class _Client:
 
     def _write(self, handle: int, offset: int, what: list[int] | str) -> None:
         data = written(what)
-        if os.pwrite(self._fds[handle], data, offset) != len(data):
+        done = os.pwrite(self._fds[handle], data, offset)
+        if done < len(data):  # the daemon was killed half way, or there will be no error now
+            os.pwrite(self._fds[handle], data[done:], offset + done)
             raise WrongStateError("a short write")
 
     def _resize(self, handle: int, size: int) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import uuid
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
 from arrayfs.container import commit
 from arrayfs.container.container import Container
 from arrayfs.errors import StaleError
+from arrayfs.store import open_store
+from arrayfs.store.memory import MemoryPart
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from tests.t3_view.test_journal_crash import Client, State, put, shown
@@ -207,3 +210,40 @@ def test_a_commit_that_failed_and_happened_all_the_same_ends_its_journal(
     mounts.do(("mkdir", "e"))
     mounts.crash()
     assert mounts.state() == {"d": None, "e": None}
+
+
+def test_a_journal_begun_within_a_commit_goes_before_the_one_that_it_repeats(
+    mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts.do(*put("f", b"f"), ("open", "f"), ("commit",), ("mkdir", "d"), ("commit",), ("open", "f"), ("sync",))
+    mounts.do(("create", "g"), ("unlink", "g"))  # nothing that would make a version
+    images = []
+    commit_container = Container.commit
+
+    def commit_and_look(container: Container, message: str) -> object:
+        images.append(image_of(mounts.url))
+        return commit_container(container, message)
+
+    monkeypatch.setattr(Container, "commit", commit_and_look)
+    mounts.do(("commit",))
+    monkeypatch.undo()
+    store, _ = open_store(images[0])
+    assert len([name for name in store.list() if ".log-" in name]) == 2
+    calls = count(1)
+    discard = MemoryPart.discard
+
+    def discard_first(part: MemoryPart) -> None:
+        if next(calls) > 1:
+            raise OSError(errno.EIO, "the process has ended")
+        discard(part)
+
+    monkeypatch.setattr(MemoryPart, "discard", discard_first)
+    container = Container.open(images[0], "a")
+    with pytest.raises(OSError, match="the process has ended"):
+        take_up(container)
+    container.close()
+    monkeypatch.undo()
+    mounts.crash(images[0])
+    assert mounts.state() == {"d": None, "f": b"f"}
+    assert mounts.reports == []
+    assert not [name for name in store.list() if ".log-" in name]
