@@ -225,12 +225,12 @@ class JournaledTree(ClockedTree):
     def _go_on_in(self, journal: Journal) -> None:
         """All that was done before is in a version, or in this journal."""
         old, self.journal = self.journal, journal if journal.records else self._new_journal(self._header)
-        with suppress(OSError):  # one that is left is removed at the next open
-            old.discard()
         try:
             journal.write()
         except OSError as error:
             self.warn(f"files that are being written are not in the journal yet: {error}")
+        with suppress(OSError):  # one that is left is removed at the next open
+            old.discard()
 
     def make_ready(self) -> None:
         """Before anything changes. Raises ReadOnlyError, OSError."""

@@ -12,6 +12,7 @@ from itertools import count
 
 from torturelib.grid import DOCUMENT, Grid
 from torturelib.model import Model, ModelFile, Operation
+from torturelib.stripes import CHUNKS, STRIPE
 
 Story = Iterator[Operation]
 MANY_FILES = 90
@@ -46,6 +47,7 @@ class Activities:
             self.sync: 2,
             self.commit: 1,
             self.look: 6,
+            self.write_stripe: 4,
         }
 
     def any(self) -> Story:
@@ -289,6 +291,10 @@ class Activities:
         if path.rpartition("/")[0] not in self.model.directories or place is None or not self._is_array(array):
             return None
         return path, place[0]
+
+    def write_stripe(self) -> Story:
+        """In a chunk that the other client may be writing, too."""
+        yield ["stripe", self.rng.randrange(CHUNKS), self._content(STRIPE)]
 
     def remove_chunk(self) -> Story:
         path = self._choice(self._chunks())

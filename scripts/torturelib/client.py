@@ -13,9 +13,11 @@ import random
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 from torturelib.activities import Activities, Story
 from torturelib.model import Model, Operation, written
+from torturelib.stripes import HALF, STRIPE, path_of
 
 AT_ONCE = 4  # stories
 
@@ -109,11 +111,7 @@ class _Client:
         self._fds[handle] = os.open(self._at(path), os.O_RDWR | (os.O_TRUNC if truncate else 0))
 
     def _write(self, handle: int, offset: int, what: list[int] | str) -> None:
-        data = written(what)
-        done = os.pwrite(self._fds[handle], data, offset)
-        if done < len(data):  # the daemon was killed half way, or there will be no error now
-            os.pwrite(self._fds[handle], data[done:], offset + done)
-            raise WrongStateError("a short write")
+        _put(self._fds[handle], offset, written(what))
 
     def _resize(self, handle: int, size: int) -> None:
         os.ftruncate(self._fds[handle], size)
@@ -135,6 +133,15 @@ class _Client:
 
     def _utime(self, path: str, mtime_ns: int) -> None:
         os.utime(self._at(path), ns=(mtime_ns, mtime_ns))
+
+    def _stripe(self, chunk: int, what: list[int]) -> None:
+        start, data = self._model.client * STRIPE, written(what)
+        fd = os.open(path_of(Path(self._mountpoint), chunk), os.O_WRONLY)
+        try:
+            _put(fd, start, data[:HALF])
+            _put(fd, start + HALF, data[HALF:])
+        finally:
+            os.close(fd)
 
     def _fsyncdir(self, path: str) -> None:
         fd = os.open(self._at(path), os.O_RDONLY | os.O_DIRECTORY)
@@ -158,3 +165,10 @@ class _Client:
         here = sorted(name[len(start) :] for name in self._model.below(path) if "/" not in name[len(start) :])
         if found != here:
             raise WrongStateError(f"{path} lists {found}, not {here}")
+
+
+def _put(fd: int, offset: int, data: bytes) -> None:
+    done = os.pwrite(fd, data, offset)
+    if done < len(data):  # the daemon was killed half way, or there will be no error now
+        os.pwrite(fd, data[done:], offset + done)
+        raise WrongStateError("a short write")

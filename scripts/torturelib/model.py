@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from torturelib.grid import DOCUMENT, Grid
+from torturelib.stripes import CHUNKS, STRIPE
 
 Operation = list[object]
 
 # What these did survives a daemon that is killed as soon as they return; of others, what some later one makes survive.
 LASTING = frozenset(
-    "mkdir rmdir unlink rename link fsync flush close truncate chmod utime fsyncdir commit".split()  # noqa: SIM905
+    "mkdir rmdir unlink rename link fsync flush close truncate chmod utime fsyncdir commit stripe".split()  # noqa: SIM905
 )
 
 
@@ -54,11 +55,16 @@ class Expected:
 
 @dataclass(slots=True)
 class Model:
-    """A tree. directories: path -> the grid of the array that it is, or None; handles: open for writing."""
+    """A tree. directories: path -> the grid of the array that it is, or None; handles: open for writing.
+
+    client, stripes: the client's number, and what it wrote to chunk after chunk of the array that all write.
+    """
 
     directories: dict[str, Grid | None] = field(default_factory=dict)
     files: dict[str, ModelFile] = field(default_factory=dict)
     handles: dict[int, ModelFile] = field(default_factory=dict)
+    client: int = 0
+    stripes: list[bytes] = field(default_factory=lambda: [bytes(STRIPE)] * CHUNKS)
 
     def apply(self, operation: Operation) -> None:
         """Do what a client did."""
@@ -190,6 +196,9 @@ class Model:
 
     def _utime(self, path: str, mtime_ns: int) -> None:
         self.files[path].mtime_ns = mtime_ns
+
+    def _stripe(self, chunk: int, what: list[int]) -> None:
+        self.stripes[chunk] = written(what)
 
     def _fsyncdir(self, path: str) -> None:
         pass

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from arrayfs.container.container import Container
 from arrayfs.errors import ArrayFSError
-from torturelib.check import Observed, Version, check_container, check_version, observe
+from torturelib import stripes
+from torturelib.check import Version, check_container, check_version, observe
 from torturelib.daemon import DaemonError
 from torturelib.mount import Mount
 from torturelib.worker import Worker
@@ -40,9 +41,7 @@ class Rounds:
         Container.create(str(self.container))
         self._mount = Mount(self.container, folder, "mnt", rng)
         self._mountpoint = self._mount.mountpoint
-        self.workers = [
-            Worker(self._mountpoint, root, folder / f"{root}.history") for root in (f"w{n}" for n in range(CLIENTS))
-        ]
+        self.workers = [Worker(self._mountpoint, number, folder / f"w{number}.history") for number in range(CLIENTS)]
         self._versions: list[Version] = []
         self._seen = 0
 
@@ -53,6 +52,7 @@ class Rounds:
         self._start()
         for worker in self.workers:
             (self._mountpoint / worker.root).mkdir()
+        stripes.make(self._mountpoint, CLIENTS)
 
     def round(self, operations: int) -> None:
         """Let clients do so many operations, end it somehow, mount again and compare. Raises LossError."""
@@ -163,13 +163,13 @@ class Rounds:
                 raise LossError(warning)
 
     def _compare(self) -> None:
-        everything: Observed = {}
+        everything = observe(self._mountpoint, stripes.ARRAY)
         for worker in self.workers:
             observed = observe(self._mountpoint, worker.root)
             if wrong := worker.compare(observed, client_died=False):
                 raise LossError(f"{worker.root}, after a remount:", *wrong)
             everything |= observed
-        if (names := sorted(os.listdir(self._mountpoint))) != [worker.root for worker in self.workers]:
+        if (names := sorted(os.listdir(self._mountpoint))) != [stripes.ARRAY, *(w.root for w in self.workers)]:
             raise LossError(f"the root lists {names}")
         self._seen += 1
         version = Version.of(self.container, everything)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import mmap
 import os
 import signal
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from torturelib.check import Observed, candidates, differences, model_of
 from torturelib.client import start_client
 from torturelib.model import LASTING, Model, Operation
+from torturelib.stripes import half_written, read
 
 
 class Worker:
@@ -21,11 +24,12 @@ class Worker:
     - `in_flight` is what the client was about to do; nobody answered yet.
     """
 
-    def __init__(self, mountpoint: Path, root: str, history: Path) -> None:
-        """history: a file for all that the client says."""
-        self._mountpoint, self.root = mountpoint, root
+    def __init__(self, mountpoint: Path, number: int, history: Path) -> None:
+        """number: of the client; history: a file for all that it says."""
+        root = f"w{number}"
+        self._mountpoint, self._number, self.root = mountpoint, number, root
         self.history = history.open("w")
-        self.model = Model({root: None})
+        self.model = Model({root: None}, client=number)
         self.later: list[Operation] = []
         self.in_flight: Operation | None = None
         self.acknowledged = 0
@@ -108,7 +112,18 @@ class Worker:
                 best = wrong
             if not wrong:
                 break
+        stripes = read(self._mountpoint, self._number)
+        best = [*(best or ()), *self._wrong_stripes(stripes)]
         if not best:
             self.model, self.later, self.in_flight = model_of(observed), [], None
+            self.model.client, self.model.stripes = self._number, stripes
             self.note(f"--- compared: {len(self.model.files)} files are right")
-        return best or []
+        return best
+
+    def _wrong_stripes(self, found: list[bytes]) -> Iterator[str]:
+        after = copy.deepcopy(self.model)
+        if self.in_flight and self.in_flight[0] == "stripe":
+            after.apply(self.in_flight)
+        for chunk, (old, new) in enumerate(zip(self.model.stripes, after.stripes, strict=True)):
+            if found[chunk] not in half_written(old, new, self._number):
+                yield f"the stripe in chunk {chunk} of the shared array is not what was written last"

@@ -247,3 +247,24 @@ def test_a_journal_begun_within_a_commit_goes_before_the_one_that_it_repeats(
     assert mounts.state() == {"d": None, "f": b"f"}
     assert mounts.reports == []
     assert not [name for name in store.list() if ".log-" in name]
+
+
+def test_a_commit_of_nothing_keeps_what_nobody_has_closed(mounts: Mounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts.do(("create", "f"), ("write", "f", 0, b"new"), ("mkdir", "d"), ("commit",))
+    mounts.do(("create", "g"), ("unlink", "g"))
+    images = []
+    discard = MemoryPart.discard
+
+    def look_and_discard(part: MemoryPart) -> None:
+        images.append(image_of(mounts.url))
+        discard(part)
+        images.append(image_of(mounts.url))
+
+    monkeypatch.setattr(MemoryPart, "discard", look_and_discard)
+    mounts.do(("commit",))
+    monkeypatch.undo()
+    assert len(images) == 4
+    for image in images:
+        mounts.crash(image)
+        assert mounts.state() == {"d": None, "f": b"new"}
+        assert not [name for name in mounts.tree.container.store.list() if ".log-" in name]
