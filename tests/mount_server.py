@@ -12,8 +12,10 @@ import sys
 
 from arrayfs.errors import ArrayFSError
 from arrayfs.fuse.mount import MountRequest, mount
-from arrayfs.view.autocommit import open_writable_tree
-from arrayfs.view.tree import open_tree
+from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
+
+# Tests wait for it.
+REFRESH_EVERY = 0.1
 
 
 def main() -> None:
@@ -23,7 +25,8 @@ def main() -> None:
         os.environ["XDG_RUNTIME_DIR"] = wanted["runtime_folder"]
 
         def opened(container: str = container, mode: str = mode, look: int = look) -> object:
-            return open_tree(container, look=look) if mode == "r" else open_writable_tree(container, look=look)
+            open_tree = open_reading_tree if mode == "r" else open_writable_tree
+            return open_tree(container, look=look, refresh_every=REFRESH_EVERY)
 
         answer = ""
         try:

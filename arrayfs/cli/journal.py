@@ -10,7 +10,7 @@ import click
 
 from arrayfs.cli import text
 from arrayfs.container import opening
-from arrayfs.container.container import Container
+from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals
 from arrayfs.errors import LockedError, MissingObjectError
 from arrayfs.format.naming import ContainerNames
@@ -71,14 +71,15 @@ def list_(container: str, as_json: bool) -> None:
 @click.argument("container")
 @click.argument("name")
 def apply(container: str, name: str) -> None:
-    """Apply the journal NAME to the newest version of CONTAINER and commit the result; then it is removed.
+    """Commit what the journal NAME holds on top of the newest version of CONTAINER; then it is removed.
 
-    Where it and what was committed since changed the same files or chunks, the journal wins; every older version stays
-    readable. One that does not fit (a folder that it writes to is gone) is left as it is.
+    Where it and what was committed since changed the same file, chunk or attribute, the journal wins; every older
+    version stays readable. One that does not fit (a folder that it writes to is gone) is left as it is.
 
     Example: arrayfs journal apply weather.af weather.log-0123…
     """
-    with Container.open(container, "a") as opened, _adopted(opened.store, opened.names, name) as part:
+    options = ContainerOptions(on_conflict="ours")
+    with Container.open(container, "a", options) as opened, _adopted(opened.store, opened.names, name) as part:
         click.echo(takeup.apply(opened, part))
 
 

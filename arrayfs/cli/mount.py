@@ -12,11 +12,12 @@ from arrayfs.cli.control import read_status
 from arrayfs.cli.params import read_duration, read_size
 from arrayfs.cli.umount import echo_result
 from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.merge import OnConflict
 from arrayfs.container.pool import PoolOptions
 from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
 from arrayfs.store import open_store
-from arrayfs.view.autocommit import open_writable_tree
-from arrayfs.view.tree import Tree, open_tree
+from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
+from arrayfs.view.tree import Tree
 
 EXAMPLE = """\b
 Example:
@@ -74,6 +75,21 @@ Example:
     "--commit-every", type=read_duration, metavar="DURATION", help="Also commit at this interval: 90, 90s, 15min, 2h."
 )
 @click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "ours"]),
+    default="fail",
+    show_default=True,
+    help="What a commit does where another writer changed the same since: refuse, and keep the work, or win.",
+)
+@click.option(
+    "--refresh",
+    type=read_duration,
+    metavar="DURATION",
+    default="1s",
+    show_default=True,
+    help="How often to look for what others committed; a mount with changes of its own sees it when it commits.",
+)
+@click.option(
     "-o", "options", default="", metavar="OPTIONS", help="Mount options: ro, uid=N, gid=N, allow_other, fsname=NAME, …"
 )
 @click.option(
@@ -109,6 +125,8 @@ def mount(
     cache_size: int,
     dirty_limit: int,
     commit_every: float | None,
+    on_conflict: OnConflict,
+    refresh: float,
     options: str,
     log: str,
     log_level: str,
@@ -134,12 +152,14 @@ def mount(
         chosen = replace(chosen, read_only=True)
     url = container if "://" in container else os.path.abspath(container)
     pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit)
-    settings = ContainerOptions(pool, cache_size)
+    settings = ContainerOptions(pool, cache_size, on_conflict)
 
     def opened() -> Tree:
         if chosen.read_only:
-            return open_tree(url, look=int(zarr_format), options=settings)
-        return open_writable_tree(url, look=int(zarr_format), options=settings, commit_every=commit_every)
+            return open_reading_tree(url, look=int(zarr_format), options=settings, refresh_every=refresh)
+        return open_writable_tree(
+            url, look=int(zarr_format), options=settings, commit_every=commit_every, refresh_every=refresh
+        )
 
     check_mountpoint(mountpoint, url)
     if create:

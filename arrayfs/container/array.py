@@ -280,6 +280,17 @@ class Array:
 
     # --- after a commit -----------------------------------------------------------------------------------------------
 
+    def follow(self, span: Span) -> None:
+        """Be what another span says, with no changes of its own."""
+        if self.dirty:
+            self._index = None  # what a shrink took out of it has to come back
+        meta = span[-1].meta
+        self.settle(self.name, span)
+        self.spec = ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value)
+        self.grid = Grid(meta.shape, meta.chunk_shape)
+        self._whole_size = stored_size(meta.dtype, meta.chunk_shape)
+        self._attributes = None
+
     def settle(self, name: str, span: Span) -> None:
         """The pool's word has become the layers': forget the changes, look at the span from now on."""
         old, grew_by_one = self._index, len(span) == len(self.span) + 1 and span[:-1] == self.span

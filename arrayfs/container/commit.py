@@ -4,7 +4,8 @@ The order, and what is left if the process or the power ends after a step:
 
 1. Everything raw is packed into the part; holes and copied blocks are appended.      a part without footer: dead bytes
 2. Extension block, footer and trailer are appended.                                  a whole layer without a name
-3. Under the lock: the newest layer must still be the one this commit was built on.   as before
+3. Under the lock: the newest layer must still be the one this commit was built on;
+   if not, the part is cut back and the changes go on from the newer one (`merge.py`). as before
 4. `{stem}.stats` is removed, durably: it would be wrong from the next step on.       as before, without statistics
 5. The part is synced, gets its name, which must not exist, and the folder is synced. the new version
 6. The stack is replaced: one assignment, readers see the old or the new one.
@@ -24,7 +25,7 @@ from arrayfs.container.builder import LayerBuilder
 from arrayfs.container.layer import Layer, open_layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
-from arrayfs.errors import ConflictError, FormatError, MissingObjectError, ObjectExistsError
+from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
 from arrayfs.format.extension_model import Extension
@@ -80,25 +81,27 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
     return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
 
 
-def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> Layer:
+def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> Layer | None:
     """Steps 3 to 5: give the sealed part its place above `newest`.
 
-    Raises ConflictError, and nothing has happened, unless `newest` is still the newest layer. After an OSError the
-    layer may be there all the same (a lost reply): `appeared` tells.
+    None, and nothing has happened, if another was first. After an OSError the layer may be there all the same (a lost
+    reply): `appeared` tells.
     """
-    number, listed = newest.number + 1, store.list()
-    taken = [name for name in listed if (names.parse_sidecar(name) or 0) >= number]
-    if taken:
-        raise ConflictError(f"{taken[0]} was committed by another writer since this container was opened")
-    if newest.name not in listed:
-        raise ConflictError(f"{newest.name} was removed by another writer since this container was opened")
-    with suppress(MissingObjectError):  # no statistics are always right
-        store.delete(names.stats)
-    try:
-        sealed.part.part.publish(names.sidecar(number))
-    except ObjectExistsError:
-        raise ConflictError(f"{names.sidecar(number)} was committed by another writer at the same time") from None
-    return _adopted(store.open(names.sidecar(number)), sealed, number)
+    number = newest.number + 1
+    sealed.part.part.sync()  # the long part of publishing, done without the lock
+    # The lock is for what is more than one step elsewhere (a compaction's exchange of files). Of two writers the
+    # second is refused by the link itself, and the crate takes no lock.
+    with store.lock(names.lock):
+        listed = store.list()
+        if newest.name not in listed or any((names.parse_sidecar(name) or 0) >= number for name in listed):
+            return None
+        with suppress(MissingObjectError):  # no statistics are always right
+            store.delete(names.stats)
+        try:
+            sealed.part.part.publish(names.sidecar(number))
+        except ObjectExistsError:
+            return None
+        return _adopted(store.open(names.sidecar(number)), sealed, number)
 
 
 def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> Layer | None:

@@ -19,22 +19,27 @@ from arrayfs.container.cache import BlockCache
 from arrayfs.container.commit import CommitReport, SealedPart, appeared, author, next_time_ns, publish, seal
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
+from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
-from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, ReadOnlyError
+from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, FormatError, ReadOnlyError
 from arrayfs.format.extension_model import Extension
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import open_store
-from arrayfs.store.protocol import Lock, Store
+from arrayfs.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerOptions:
-    """pool: how changes are kept and packed; cache_size: bytes of unpacked blocks kept in memory."""
+    """pool: how changes are kept and packed; cache_size: bytes of unpacked blocks kept in memory.
+
+    on_conflict: what a commit does where another writer changed the same meanwhile: "fail", or "ours" wins.
+    """
 
     pool: PoolOptions = field(default_factory=PoolOptions)
     cache_size: int = 128 << 20
+    on_conflict: OnConflict = "fail"
 
 
 class Container:
@@ -52,40 +57,39 @@ class Container:
         names: ContainerNames,
         stack: LayerStack,
         options: ContainerOptions,
-        writer_lock: Lock | None,
+        *,
+        read_only: bool,
     ) -> None:
         self.store, self.names, self.stack = store, names, stack
         self.options = options
-        self.read_only = writer_lock is None
+        self.read_only = read_only
         self.cache = BlockCache(options.cache_size)
         self.pool = Pool(store, names, options.pool, self.cache)
         self.lock = threading.RLock()
         self.warnings: list[str] = []
-        self._writer_lock = writer_lock
+        self.follower: Follower | None = None
         # what a commit tried to publish, while it is not known whether it did
         self._attempt: tuple[SealedPart, list[Array]] | None = None
         self._arrays: dict[str, Array] = {}
         self._gone: set[str] = set()
         self._closed = False
+        # overlaps with other writers' commits in which this writer's word held
+        self.conflicts = 0
 
     @staticmethod
     def open(url: str, mode: str = "r", options: ContainerOptions | None = None) -> Container:
         """Open a container at a path or URL. mode: "r" to read, "a" to change.
 
-        Raises MissingObjectError, FormatError (naming file and place), LockedError if another writer has it open.
+        Any number may have it open, also for writing. Raises MissingObjectError, FormatError (naming file and place).
         """
         store, base = open_store(url)
         names = ContainerNames.from_base(base)
-        if mode == "r":
-            return Container(store, names, opening.open_stack(store, names), options or ContainerOptions(), None)
-        lock = opening.lock_for_writing(store, names)
-        try:
-            stack = opening.open_stack(store, names)
-            container = Container(store, names, stack, options or ContainerOptions(), lock)
+        if mode != "r":
+            opening.prepare_writing(store, names)
+        stack = opening.open_stack(store, names)
+        container = Container(store, names, stack, options or ContainerOptions(), read_only=mode == "r")
+        if mode != "r":
             container.warnings += opening.clear_abandoned(store, names, stack)
-        except BaseException:
-            lock.release()
-            raise
         return container
 
     @staticmethod
@@ -197,23 +201,80 @@ class Container:
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all changes a new version, durably (steps and crash cases: `commit.py`). None: nothing had changed.
 
-        Raises ConflictError if another writer was first, OSError if the medium fails; the changes are kept then.
+        What others committed meanwhile comes below it (`merge.py`). Raises ConflictError where both changed the same
+        and `options.on_conflict` is "fail", OSError if the medium fails; the changes are kept then.
         """
         with self.lock:
             self.check_writable()
-            if self.pool.doubtful:
-                self.pool.renew()
-            self.pool.pack()
-            tombstones = list(self._tombstones())
-            changed = [array for array in self.pool.arrays if array.dirty]
-            if not changed and not tombstones:
-                return None
-            sealed = self._seal(tombstones, changed, message)
-            layer = self._publish(sealed, changed)
-            chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
-            return CommitReport(
-                layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks
+            while True:
+                self._catch_up()
+                if self.pool.doubtful:
+                    self.pool.renew()
+                self.pool.pack()
+                tombstones = list(self._tombstones())
+                changed = [array for array in self.pool.arrays if array.dirty]
+                if not changed and not tombstones:
+                    return None
+                report = self._try_to_commit(tombstones, changed, message)
+                if report is not None:
+                    return report
+
+    def refresh(self) -> bool:
+        """Show what others committed since; whether there was anything. A writer's own changes wait for its commit."""
+        with self.lock:
+            return self._attempt is None and not self.dirty and self._catch_up()
+
+    def catch_up_to(self, layer_id: bytes, on_conflict: OnConflict) -> None:
+        """Carry the changes over to the version with this id, as a commit would. Raises as `commit` does."""
+        with self.lock:
+            if layer_id not in [layer.id for layer in self.stack.layers]:
+                self._catch_up(layer_id, on_conflict)
+
+    def go_back_to(self, layer_id: bytes) -> None:
+        """Look at an older version, on which changes were based. Nothing may have been changed yet."""
+        ids = [layer.id for layer in self.stack.layers]
+        self._arrays.clear()
+        self.stack = LayerStack.of(self.stack.layers[: ids.index(layer_id) + 1])
+
+    def _catch_up(self, last: bytes | None = None, on_conflict: OnConflict | None = None) -> bool:
+        """Go on from the newest version, or from that with the id `last`; whether that is another one than now."""
+        layers = opening.newer_layers(self.store, self.names, self.stack)
+        if last is not None:
+            ids = [layer.id for layer in layers]
+            if last not in ids:
+                raise FormatError(f"{self.names.base}: no version has the id {last.hex()}")
+            layers = layers[: ids.index(last) + 1]
+        if not layers:
+            return False
+        old, new = self.stack, self.stack.push(*layers)
+        merge = Merge(self.pool, self.cache, self._arrays, self._gone, old, new)
+        merge.plan(self.follower)
+        if merge.overlaps and (on_conflict or self.options.on_conflict) == "fail":
+            for layer in layers:
+                layer.close()
+            raise ConflictError(
+                f"{self.names.base}: version {opening.version_of(new, len(new.layers) - 1)} ({layers[-1].name}) was "
+                f"committed since version {self.version}, and both changed: {in_words(merge.overlaps)}"
             )
+        if self.follower is not None:
+            self.follower.leaving(new, merge.names)
+        merge.apply()
+        self.conflicts += len(merge.overlaps)
+        self.stack = new
+        if self.follower is not None:
+            self.follower.arrived(old, merge.names)
+        return True
+
+    def _try_to_commit(self, tombstones: list[str], changed: list[Array], message: str) -> CommitReport | None:
+        """None if another was first: then nothing has happened."""
+        mark = self.pool.part.mark()
+        sealed = self._seal(tombstones, changed, message)
+        layer = self._publish(sealed, changed)
+        if layer is None:
+            self.pool.part.cut_back(mark)
+            return None
+        chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
+        return CommitReport(layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks)
 
     def _tombstones(self) -> Iterator[str]:
         return (name for name in self._gone if name in self.stack.spans and name not in self._arrays)
@@ -237,20 +298,21 @@ class Container:
         )
         return seal(part, builder, identity, newest.footer.version, self.names.base, newest.number + 1)
 
-    def _publish(self, sealed: SealedPart, changed: list[Array]) -> Layer:
-        """A failure leaves footer and extension behind in the part as dead bytes; the next try appends new ones."""
+    def _publish(self, sealed: SealedPart, changed: list[Array]) -> Layer | None:
+        """None if another was first.
+
+        A failure leaves footer and extension behind in the part as dead bytes; the next try appends new ones.
+        """
         self._attempt = (sealed, changed)
         try:
             layer = publish(self.store, self.names, sealed, self.stack.newest)
-        except ConflictError:
-            self._attempt = None
-            raise
         except OSError:
             with suppress(OSError):
                 self._look_back()
             raise
         self._attempt = None
-        self._adopt(layer, changed)
+        if layer is not None:
+            self._adopt(layer, changed)
         return layer
 
     def _look_back(self) -> None:
@@ -296,8 +358,6 @@ class Container:
         self.pool.close()
         for layer in self.stack.layers:
             layer.close()
-        if self._writer_lock is not None:
-            self._writer_lock.release()
 
     def __enter__(self) -> Container:
         return self

@@ -15,14 +15,14 @@ import numpy as np
 
 from arrayfs.container.layer import Layer, open_layer
 from arrayfs.container.stack import LayerStack
-from arrayfs.errors import FormatError, LockedError, MissingObjectError
+from arrayfs.errors import ConflictError, FormatError, LockedError, MissingObjectError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
 from arrayfs.format.extension_model import Extension
 from arrayfs.format.footer import encode_footer, encode_trailer
 from arrayfs.format.model import BlockTable, Footer
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
-from arrayfs.store.protocol import Lock, Shared, Store
+from arrayfs.store.protocol import Shared, Store
 
 NEW_FOOTER_VERSION = 5
 # How often the files are listed again when they changed while they were opened.
@@ -54,6 +54,29 @@ def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str
         for number, name in [*reversed(found), (0, names.base)]:
             layers.insert(0, open_layer(number, store.open(name)))
         check_chain(layers)
+    except BaseException:
+        for layer in layers:
+            layer.close()
+        raise
+    return layers
+
+
+def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> list[Layer]:
+    """Open what was committed on top of a stack since it was opened, oldest first.
+
+    Raises FormatError if it is damaged or foreign, ConflictError if the stack's own newest layer is not there any more.
+    """
+    newest = stack.newest
+    listed = store.list()
+    if newest.name not in listed:
+        raise ConflictError(f"{newest.name} was removed by another writer since this container was opened")
+    numbered = sorted((names.parse_sidecar(name) or 0, name) for name in listed)
+    layers: list[Layer] = []
+    try:
+        for number, name in numbered:
+            if number > newest.number:
+                layers.append(open_layer(number, store.open(name)))
+        check_chain([newest, *layers])
     except BaseException:
         for layer in layers:
             layer.close()
@@ -122,20 +145,12 @@ def create(store: Store, names: ContainerNames) -> None:
     store.put(names.base, b"".join((encode_extension(ext), footer, encode_trailer(len(footer)))), replace=False)
 
 
-def lock_for_writing(store: Store, names: ContainerNames) -> Lock:
-    """Take the container's writer lock, held for as long as it is open. Raises LockedError naming the container."""
+def prepare_writing(store: Store, names: ContainerNames) -> None:
+    """What is made from now on gets the base's permissions. Raises MissingObjectError if there is no base."""
     if names.base not in store.list():
         raise MissingObjectError(f"{names.base}: no such container in {store.url}")
     if isinstance(store, Shared):
         store.take_after(names.base)
-    lock = store.lock(names.lock)
-    try:
-        lock.try_lock()
-    except LockedError:
-        raise LockedError(
-            f"{names.base} is open for writing elsewhere; close that first, or open it for reading"
-        ) from None
-    return lock
 
 
 def clear_abandoned(store: Store, names: ContainerNames, stack: LayerStack) -> list[str]:

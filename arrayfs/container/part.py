@@ -137,6 +137,17 @@ class LayerPart:
         )
         return table, _column(self._crcs, 0, np.uint32)
 
+    def mark(self) -> tuple[int, int]:
+        """Where it ends now, for `cut_back`."""
+        return len(self), self.part.size
+
+    def cut_back(self, mark: tuple[int, int]) -> None:
+        """Drop what was appended since `mark`; nobody has read it."""
+        rows, size = mark
+        for column in (self._file_offsets, self._stored_sizes, self._sizes, self._codecs, self._crcs):
+            del column[rows:]
+        self.part.truncate(size)
+
     def can_sync(self) -> bool:
         """Whether the file can still be made durable."""
         try:

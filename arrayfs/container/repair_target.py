@@ -117,12 +117,8 @@ def new_container(url: str, options: ContainerOptions, message: str) -> Iterator
 
 
 def _opened(store: BaseLastStore, names: ContainerNames, options: ContainerOptions) -> Container:
-    lock = opening.lock_for_writing(store, names)
-    try:
-        return Container(store, names, opening.open_stack(store, names), options, lock)
-    except BaseException:
-        lock.release()
-        raise
+    opening.prepare_writing(store, names)
+    return Container(store, names, opening.open_stack(store, names), options, read_only=False)
 
 
 def _refuse_existing(store: Store, names: ContainerNames) -> None:

@@ -41,11 +41,12 @@ class LayerStack:
             _add(layer, spans, buried)
         return LayerStack(layers, spans, buried)
 
-    def push(self, layer: Layer) -> LayerStack:
-        """The stack with one more layer on top."""
+    def push(self, *layers: Layer) -> LayerStack:
+        """The stack with more layers on top, oldest first."""
         spans, buried = dict(self.spans), dict(self.buried)
-        _add(layer, spans, buried)
-        return LayerStack((*self.layers, layer), spans, buried)
+        for layer in layers:
+            _add(layer, spans, buried)
+        return LayerStack((*self.layers, *layers), spans, buried)
 
     @property
     def newest(self) -> Layer:

@@ -45,6 +45,7 @@ class Op(IntEnum):
     TRUNCATE = 12  # by name [path, number: size]
     MODE = 13  # [path, number: mode]
     MTIME = 14  # [path, number: nanoseconds]
+    CATCH_UP = 16  # all above was carried over to a newer version [path: its layer id in hex, flag: ours wins]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 

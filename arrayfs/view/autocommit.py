@@ -17,11 +17,14 @@ from arrayfs.errors import ArrayFSError
 from arrayfs.store.protocol import Store
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
+from arrayfs.view.tree import Tree
 
 log = logging.getLogger("arrayfs.view")
 
 # Without an fsync, a loss of power takes what was acknowledged in the last so many seconds at most.
 SYNC_EVERY = 5.0
+# How often what others committed is looked for.
+REFRESH_EVERY = 1.0
 
 
 class Repeating:
@@ -64,12 +67,15 @@ class WritableTree(JournaledTree):
         *,
         commit_every: float | None = None,
         sync_every: float = SYNC_EVERY,
+        refresh_every: float | None = REFRESH_EVERY,
     ) -> None:
-        """Intervals in seconds; commit_every: None for no commits but those asked for."""
+        """Intervals in seconds; commit_every: None for none but those asked for; refresh_every: None for never."""
         super().__init__(container, look, journals)
         self._intervals = [Repeating(sync_every, self.sync, "sync at an interval")]
         if commit_every is not None:
             self._intervals.append(Repeating(commit_every, self.commit, "commit at an interval"))
+        if refresh_every is not None:
+            self._intervals.append(Repeating(refresh_every, self.refresh, "refresh at an interval"))
         for interval in self._intervals:
             interval.start()
 
@@ -77,6 +83,32 @@ class WritableTree(JournaledTree):
         for interval in self._intervals:
             interval.stop()
         return super().close()
+
+
+class ReadingTree(Tree):
+    """A tree that only reads, and shows what others commit."""
+
+    def __init__(self, container: Container, look: int = 3, *, refresh_every: float = REFRESH_EVERY) -> None:
+        """refresh_every: seconds."""
+        super().__init__(container, look)
+        self._interval = Repeating(refresh_every, self.refresh, "refresh at an interval")
+        self._interval.start()
+
+    def close(self) -> CommitReport | None:
+        self._interval.stop()
+        return super().close()
+
+
+def open_reading_tree(
+    url: str, *, look: int = 3, options: ContainerOptions | None = None, refresh_every: float = REFRESH_EVERY
+) -> ReadingTree:
+    """Open a container for reading, following what others commit. look: Zarr format 3 or 2; refresh_every: seconds."""
+    container = Container.open(url, "r", options)
+    try:
+        return ReadingTree(container, look, refresh_every=refresh_every)
+    except BaseException:
+        container.close()
+        raise
 
 
 def open_writable_tree(
@@ -87,6 +119,7 @@ def open_writable_tree(
     journals: Store | None = None,
     commit_every: float | None = None,
     sync_every: float = SYNC_EVERY,
+    refresh_every: float | None = REFRESH_EVERY,
 ) -> WritableTree:
     """Open a container for writing, after taking up what writers that ended left. look: Zarr format 3 or 2.
 
@@ -95,7 +128,14 @@ def open_writable_tree(
     container = Container.open(url, "a", options)
     try:
         take_up(container, journals)
-        return WritableTree(container, look, journals, commit_every=commit_every, sync_every=sync_every)
+        return WritableTree(
+            container,
+            look,
+            journals,
+            commit_every=commit_every,
+            sync_every=sync_every,
+            refresh_every=refresh_every,
+        )
     except BaseException:
         container.close()
         raise

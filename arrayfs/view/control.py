@@ -140,6 +140,7 @@ class Control:
             },
             "cache": {"bytes": cache.size, "limit": cache.limit, "hits": cache.hits, "misses": cache.misses},
             "journal": self._tree.journal_status(),
+            "others": {"followed": self._tree.following.times, "conflicts_won": container.conflicts},
             "warnings": self._tree.warnings[-100:],
             "lost_found": self.lost_found.status(),
             "last_commit": self.last_commit,

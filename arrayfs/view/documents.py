@@ -126,6 +126,25 @@ class Documents:
         except ValueError:
             return False
 
+    def still_describes(self, directory: Directory, zarr: ZarrArray) -> bool:
+        """Whether what the container says now makes the same array of a directory, be it with another shape."""
+        if zarr.gone or zarr.torn:
+            return True
+        try:
+            look, document = self._stored(directory)
+        except ValueError:
+            return True
+        opaque = isinstance(zarr.chunks, OpaqueChunks)
+        if isinstance(document, ArrayDocument):
+            zarr.look = look
+            spec = document.native or opaque_spec(document)
+            as_said = opaque == (document.native is None) and zarr.keys == document.keys
+            return as_said and zarr.array.spec.continues(spec) and self._is_current(zarr.array)
+        return not opaque and directory.array_name == zarr.array.name and self._is_current(zarr.array)
+
+    def _is_current(self, array: Array) -> bool:
+        return array.name in self._container and self._container.get(array.name) is array
+
     def is_found_without(self, directory: Directory, zarr: ZarrArray) -> bool:
         """Whether a later mount finds the array and its chunks though its document does not parse."""
         look = 3 if "zarr.json" in directory.children else 2

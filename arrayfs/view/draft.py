@@ -36,6 +36,10 @@ class Draft:
         """Bytes in memory."""
         return sum(map(len, self.pieces.values()))
 
+    def rest_on(self, base: BaseReader) -> None:
+        """Have the same base bytes read from elsewhere."""
+        self._base = base
+
     def write(self, offset: int, data: bytes) -> int:
         """Put `data` at `offset`; a gap behind the old end reads as zeros. Returns how many bytes memory grew by."""
         if not data:

@@ -69,9 +69,9 @@ class Nodes:
         reader = zarr.readers.get(prefix)
         if reader is None or reader.ino != ino:
             raise StaleError(errno.ESTALE, f"inode {ino}: chunk {prefix} of {zarr.array.name!r} is gone")
-        return self._nameless(reader)
+        return self.nameless(reader)
 
-    def _nameless(self, reader: ChunkReader) -> File:
+    def nameless(self, reader: ChunkReader) -> File:
         """The file object of a chunk that is gone, for the handles that read it."""
         file = self.nodes[reader.ino] = File(reader.ino, reader.mtime_ns)
         file.size = reader.size

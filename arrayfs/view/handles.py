@@ -29,6 +29,8 @@ class OpenFile:
         self.death = 0
         file.opens += 1
         file.writers += write
+        if write:
+            tree.being_written[file] = None
         if emptied:
             self._sign()
 
@@ -134,6 +136,8 @@ class OpenFile:
         with self._tree.container.lock:
             file.opens -= 1
             file.writers -= self._write
+            if not file.writers:
+                self._tree.being_written.pop(file, None)
             undone = self.death and self._has_written() and dying.undo(self._tree, file, self.death)
             if self._write and not file.writers and not undone:
                 self._tree.files.judge(file, final=True)

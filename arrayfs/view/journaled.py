@@ -20,6 +20,7 @@ from arrayfs.container import opening
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container
 from arrayfs.container.journal import Journal
+from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Store
@@ -173,6 +174,17 @@ class JournaledTree(ClockedTree):
 
     def sync(self) -> None:
         self.journal.sync(self.container.lock)
+
+    def refresh(self) -> bool:
+        with self.container.lock:
+            return not self.journal.records and super().refresh()
+
+    def moving(self, stack: LayerStack) -> None:
+        """What is recorded from now on is done on another version: doing it again has to go over to that one, too."""
+        if self.journal.records:
+            ours = self.container.options.on_conflict == "ours"
+            self.journal.add(Operation(Op.CATCH_UP, time.time_ns(), stack.newest.id.hex(), flag=ours))
+            self.journal.write()
 
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all that was closed a new version. None: nothing had changed.

@@ -24,7 +24,7 @@ def populate(tree: Tree) -> None:
         if not name.startswith(plain.RESERVED):
             natives.append(name)
         elif name.startswith(plain.FILES):
-            _add_file(tree, name)
+            add_file(tree, name)
         elif name.startswith(plain.CHUNKS):
             _reserved_directory(tree, _components(name, plain.CHUNKS))
         elif name.startswith(plain.HIDDEN):
@@ -54,14 +54,16 @@ def _reserved_directory(tree: Tree, components: Components) -> Directory | None:
     if not _is_shown(components):
         tree.warn(f"reserved name {'/'.join(components)!r} cannot be shown")
         return None
-    return _directory(tree, components)
+    return directory_at(tree, components)
 
 
-def _directory(tree: Tree, components: Components) -> Directory | None:
+def directory_at(tree: Tree, components: Components) -> Directory | None:
     """The directory of this path, made where it is missing; None if a file is in the way."""
     directory = tree.root
     for name in components:
         child = directory.children.get(name)
+        if child is None and directory.loaded:
+            child = _between_chunks(tree, directory, name)
         if child is None:
             child = Directory(tree.numbers.take(), directory, name, directory.mtime_ns)
             tree.nodes[child.ino] = directory.children[name] = child
@@ -72,7 +74,16 @@ def _directory(tree: Tree, components: Components) -> Directory | None:
     return directory
 
 
-def _add_file(tree: Tree, name: str) -> None:
+def _between_chunks(tree: Tree, directory: Directory, name: str) -> Directory | None:
+    """The directory of this name as an object, if chunks of an array that was looked at already can lie below it."""
+    for zarr, above in tree.arrays_of(directory):
+        if zarr.prefix_of((*above, name)) is not None:
+            return tree.materialise(tree.chunk_directory(zarr, (*above, name)))
+    return None
+
+
+def add_file(tree: Tree, name: str) -> None:
+    """Make the node of a stored file, or of a directory that nothing else implies."""
     *above, last = _components(name, plain.FILES) or ("",)
     directory = _reserved_directory(tree, tuple(above))
     if directory is None:
@@ -100,7 +111,7 @@ def add_native(tree: Tree, name: str) -> None:
     components = tuple(map(paths.show, name.split("/")))
     if name == "" and tree.documents.describes_array(tree.root):
         components = ()  # the root array is ours if its document is
-    directory = _directory(tree, components)
+    directory = directory_at(tree, components)
     if directory is None:
         return
     if directory.array_name is not None:

@@ -43,24 +43,24 @@ def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> 
     pages = []
     for stored in cut:
         coord = (*stored, *inner)
-        names.update(_names(tree, zarr, coord))
-        _let_go(tree, zarr, coord)
+        names.update(names_of(tree, zarr, coord))
+        let_go(tree, zarr, coord)
     for components in {zarr.keys.components((*stored, *inner))[:-1] for stored in cut}:
         _stay(tree, zarr, components)
     for stored in moved:
         coord = (*stored, *inner)
-        names.add(_names(tree, zarr, coord)[0])
+        names.add(names_of(tree, zarr, coord)[0])
         file = zarr.files.get(coord)
         if file is not None and file.writers:
             pages.append(file.ino)
         else:
-            _let_go(tree, zarr, coord)
+            let_go(tree, zarr, coord)
             renew(tree, zarr, coord)
     if tree.on_invalidate is not None:
         tree.on_invalidate(pages, names)
 
 
-def _names(tree: Tree, zarr: ZarrArray, coord: Coord) -> list[tuple[int, str]]:
+def names_of(tree: Tree, zarr: ZarrArray, coord: Coord) -> list[tuple[int, str]]:
     """The chunk's name in its directory, and the names of directories above it that have no chunks any more."""
     components = zarr.keys.components(coord)
     found = []
@@ -91,7 +91,8 @@ def _stay(tree: Tree, zarr: ZarrArray, components: Components) -> None:
     tree.watch(directory)
 
 
-def _let_go(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:
+def let_go(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:
+    """A chunk's file object has this name no more; open handles keep it."""
     file = zarr.files.pop(coord, None)
     if file is None:
         return

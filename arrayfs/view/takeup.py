@@ -2,8 +2,9 @@
 
 A journal that nobody holds is
 1. removed, if the layer that its commit would have made is in the stack;
-2. done again and committed, if it goes on from the newest version;
-3. left and named otherwise: what was committed since may contradict it (`arrayfs journal` settles that).
+2. done again on the version that it goes on from and committed, as its writer would have: on top of what others
+   committed since, unless both changed the same (`container/merge.py`);
+3. left and named otherwise (`arrayfs journal` settles that).
 
 The new layer gets the id that the journal names, so a crash at any moment leads to case 1 or 2 again.
 """
@@ -40,7 +41,7 @@ class Case(Enum):
     FOREIGN = "it belongs to another container, or to this one before it was made anew"
     COMMITTED = "all of it is in a version already"
     READY = "the next open for writing takes it up"
-    BEHIND = "it goes on from an older version, and others were committed since"
+    BEHIND = "others were committed since; the next open for writing carries it over, unless both changed the same"
     ORPHAN = "it goes on from a version that is not there"
 
 
@@ -102,8 +103,10 @@ def _without_repeats(container: Container, store: Store) -> list[FoundJournal]:
 
 
 def _settle(container: Container, found: FoundJournal, part: Part) -> str:
+    # its writer may have committed it after the container was opened here, and before it ended
+    container.refresh()
     case = case_of(container.stack, found)
-    if case is Case.READY:
+    if case in (Case.READY, Case.BEHIND):
         return apply(container, part)
     if case in (Case.BLANK, Case.COMMITTED):
         part.discard()
@@ -114,26 +117,38 @@ def _settle(container: Container, found: FoundJournal, part: Part) -> str:
 def apply(container: Container, part: Part) -> str:
     """Do a journal's operations again, commit them, and remove it; returns what to tell the user.
 
-    Raises OSError if the medium fails. A journal that does not fit is left as it is, and nothing is changed.
+    They are done on the version that the journal goes on from, or on the newest if that is not there. Raises OSError if
+    the medium fails. A journal that does not fit, or overlaps with what others committed since, is left as it is, and
+    nothing is changed; with `on_conflict` "ours" it wins.
     """
     reader = LogReader(part.read, part.size)
+    newest = container.stack
+    if reader.header.parent_id in [layer.id for layer in newest.layers[:-1]]:
+        container.go_back_to(reader.header.parent_id)
     container.pool.begin(reader.header.layer_id)
-    replay = Replay(container, reader.header)
     try:
+        replay = Replay(container, reader.header)
         count = replay.run(reader)
         report = replay.tree.commit(f"taken up from a journal: {count} operations")
     except ArrayFSError as error:
-        container.discard()
-        return f"{part.name}: {error}; it is kept, and nothing of it was taken in"
+        _give_up(container, newest)
+        return f"{part.name}: {error}; it is kept, and nothing of it was taken in; see `arrayfs journal`"
     except BaseException:
-        container.discard()
+        _give_up(container, newest)
         raise
+    finally:
+        container.follower = None
     torn = part.size - reader.end
     part.discard()
     left = f"; {torn} bytes behind the last whole record were left out" if torn else ""
     if report is None:
         return f"{part.name}: what a writer left in it changes nothing{left}" if torn else ""
     return f"{part.name}: {count} operations of a writer that ended were committed as {report.sidecar}{left}"
+
+
+def _give_up(container: Container, newest: LayerStack) -> None:
+    container.discard()
+    container.stack = newest
 
 
 @dataclass(slots=True)
@@ -194,6 +209,8 @@ class Replay:
                 tree.rename(*self._place(operation.path), *self._place(operation.new_path), no_replace=False)
             case Op.LINK:
                 tree.link(self._find(operation.path), *self._place(operation.new_path))
+            case Op.CATCH_UP:
+                self.container.catch_up_to(bytes.fromhex(operation.path), "ours" if operation.flag else "fail")
             case Op.OPEN:
                 file = tree.open_for_writing(self._find(operation.path), truncate=operation.flag)
                 self.handles[operation.handle] = _Handle(file, operation.flag)

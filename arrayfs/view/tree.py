@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.grid import Coord
+from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
 from arrayfs.view import plain
 from arrayfs.view.adoption import Adoption
@@ -24,6 +25,7 @@ from arrayfs.view.control import Control
 from arrayfs.view.documents import FILE_ARRAY, Documents
 from arrayfs.view.files import Files
 from arrayfs.view.finding import Found, Nodes
+from arrayfs.view.following import Following
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
@@ -52,12 +54,15 @@ class Tree(Nodes):
         self.warnings: list[str] = list(container.warnings)
         # names of arrays that make group documents appear above them
         self.counted: set[str] = set()
+        # files that are open for writing
+        self.being_written: dict[File, None] = {}
         self._last_ns = 0
         self.adoption = Adoption(self)
         self._namespace = Namespace(self)
         self._touched: dict[Directory, None] = {}
         populate(self)
         self.control = Control(self)
+        self.following = container.follower = Following(self)
 
     # --- calls of the shells ------------------------------------------------------------------------------------------
 
@@ -238,6 +243,22 @@ class Tree(Nodes):
             if report is not None:
                 self.control.committed(report, message)
             return report
+
+    def refresh(self) -> bool:
+        """Show what others committed since; whether there was anything.
+
+        A writer that has changes, or files open for writing, goes on with the version that it began with.
+        """
+        with self.container.lock:
+            if self.being_written or self.files.unsettled:
+                return False
+            found = self.container.refresh()
+            if not found:
+                self.following.tell()
+            return found
+
+    def moving(self, stack: LayerStack) -> None:
+        """The tree is about to go on from another version."""
 
     def close(self) -> CommitReport | None:
         """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way."""

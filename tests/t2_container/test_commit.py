@@ -7,19 +7,22 @@ import time
 import pytest
 
 from arrayfs.container.container import Container
-from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, ReadOnlyError
+from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, FormatError, ReadOnlyError
+from arrayfs.format.model import ArrayMeta, DType
 from arrayfs.store import MemoryStore
 from tests.t2_container.making import (
     attributes,
     chunks_of,
     filled,
     i32,
+    layer_bytes,
     new_container,
     new_url,
     open_container,
     spec,
     state,
     state_at,
+    table,
 )
 from tests.t2_container.newest_layer import entry, holes, newest
 
@@ -223,23 +226,23 @@ def test_leaving_by_an_exception_discards_leaving_normally_commits() -> None:
 # --- another writer ---------------------------------------------------------------------------------------------------
 
 
-def other_writer(container: Container, name: str = "t.2.af") -> None:
-    """A writer that takes no locks (the crate) flushes a sidecar."""
+def foreign_layer(container: Container, name: str = "t.2.af") -> None:
+    """A sidecar that was not made on top of the newest one."""
     blob = container.store.open("t.1.af")
     container.store.put(name, blob.read(0, blob.size), replace=False)
 
 
 @pytest.mark.parametrize("name", ["t.2.af", "t.9.af", "t.+02.af"])
-def test_sidecar_that_appeared_is_a_conflict_and_the_changes_are_kept(name: str) -> None:
+def test_foreign_sidecar_that_appeared_is_refused_and_the_changes_are_kept(name: str) -> None:
     container = new_container()
     array = filled(container)
     container.commit()
     container.store.put("t.stats", b"x", replace=False)
     container.put(array, (0,), i32(50, 51), 1)
-    other_writer(container, name)
+    foreign_layer(container, name)
     before = state(container)
     for _ in range(2):
-        with pytest.raises(ConflictError, match=name.replace("+", r"\+")):
+        with pytest.raises(FormatError, match=name.replace("+", r"\+") + ".*missing or foreign"):
             container.commit()
         assert state(container) == before
         assert container.dirty
@@ -253,24 +256,38 @@ def test_sidecar_that_appeared_is_a_conflict_and_the_changes_are_kept(name: str)
     container.close()
 
 
-def test_conflict_that_is_not_settled_leaves_the_work_in_the_part() -> None:
+@pytest.mark.parametrize("name", ["t.2.af", "t.9.af", "t.+02.af"])
+def test_a_writer_without_locks_came_first(name: str) -> None:
+    """The crate takes none; what it flushed lies below our commit."""
+    container = new_container()
+    array = filled(container)
+    container.commit()
+    theirs = layer_bytes(ArrayMeta("theirs", DType("UInt8"), (4,), (4,), ("x",), table(((0,), 0, 0, 4))), data=b"abcd")
+    container.put(array, (0,), i32(50, 51), 1)
+    container.store.put(name, theirs, replace=False)
+    report = container.commit()
+    assert report is not None
+    assert report.sidecar == ("t.10.af" if "9" in name else "t.3.af")
+    assert report.version == 3
+    assert bytes(container.read(container.get("theirs"), (0,)) or b"") == b"abcd"
+    assert state(container) == state_at(f"{container.store.url}/t.af")
+    container.close()
+
+
+def test_conflict_that_is_not_settled_leaves_no_finished_layer() -> None:
     container = new_container()
     url = f"{container.store.url}/t.af"
     array = filled(container)
     container.commit()
     container.put(array, (0,), i32(50, 51), 1)
-    other_writer(container)
+    with open_container(url) as other:
+        other.put(other.get("a"), (0,), i32(60, 61), 1)
     with pytest.raises(ConflictError):
         container.commit()
     container.close()
-    container.store.delete("t.2.af")
-    left = [name for name in container.store.list() if "part" in name]
-    assert len(left) == 1
-    for _ in range(2):
-        again = open_container(url)
-        assert [left[0] in warning and "kept" in warning for warning in again.warnings] == [True]
-        again.close()
-    assert left[0] in container.store.list()
+    again = open_container(url)
+    assert [name for name in again.store.list() if "part" in name] == []
+    again.close()
 
 
 def test_newest_layer_that_vanished_is_a_conflict() -> None:

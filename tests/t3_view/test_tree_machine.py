@@ -322,9 +322,11 @@ class TreeMachine(RuleBasedStateMachine):
         found = {}
         for path, attr in self.shown().items():
             if not stat.S_ISDIR(attr.mode):
-                # a chunk that was written anew with the content that it had is no change, its time neither
-                mtime_ns = 0 if self.model.array_above(path[:-1]) else attr.mtime_ns
-                found[path] = attr._replace(ino=0, blocks=0, nlink=1, mtime_ns=mtime_ns)
+                found[path] = attr._replace(ino=0, blocks=0, nlink=1)
+                # a chunk that was written anew with the content that it had is no change, its time neither, and its
+                # mode lasts as long as the mount
+                if self.model.array_above(path[:-1]):
+                    found[path] = found[path]._replace(mtime_ns=0, mode=0)
         return found
 
     def separate(self) -> None:
