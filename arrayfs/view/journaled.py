@@ -67,6 +67,7 @@ class JournaledTree(ClockedTree):
         self._last_handle = 0
         self._writers: dict[int, JournaledFile] = {}
         self._linked: set[File] = set()  # files that got a second name
+        self._following: Journal | None = None  # what `journal` is to be after the commit that is under way
         self._dismissed: list[Journal] = []
         super().__init__(container, look)
 
@@ -186,37 +187,47 @@ class JournaledTree(ClockedTree):
             self.journal.add(Operation(Op.CATCH_UP, time.time_ns(), stack.newest.id.hex(), flag=ours))
             self.journal.write()
 
-    def commit(self, message: str = "") -> CommitReport | None:
-        """Make all that was closed a new version. None: nothing had changed.
+    def publishing(self) -> None:
+        """A version is about to be there. Raises OSError.
 
-        What the version leaves out, bytes of files that nobody has closed, is in the next journal before the version
-        is there: the process may end between the two.
+        What it leaves out, bytes of files that nobody has closed, is in the next journal before: the process may end
+        between the two.
         """
-        with self.container.lock:
-            self._dismiss()
+        if self._following is not None:
+            self._dismissed.append(self._following)  # another writer was first, and this one has caught up
+            self._following = None
+        self._dismiss()
+        if self._writers or self._linked:
+            with suppress(OSError):  # the next one says nothing without this one, as long as there is no version
+                self.sync()
             layer_id = self.container.pool.part.id
-            if self._writers or self._linked:
-                with suppress(OSError):  # the next one says nothing without this one, as long as there is no version
-                    self.sync()
             header = replace(self._header(), parent_id=layer_id, layer_id=secrets.token_bytes(16))
-            following = self._journal_of_open(header)
+            self._following = self._journal_of_open(header)
             with suppress(OSError):
-                following.sync(self.container.lock)
+                self._following.sync(self.container.lock)
+
+    def commit(self, message: str = "") -> CommitReport | None:
+        with self.container.lock:
+            layer_id = self.container.pool.part.id
             try:
                 report = super().commit(message)
                 if report is None and self.journal.records:
                     self._go_on_in(self._journal_of_open(self._header()))
                 return report
             finally:
-                # a commit that failed may have happened all the same
-                if self.container.pool.part.id == layer_id:
-                    self._dismissed.append(following)
-                    with suppress(OSError):
-                        self._dismiss()
-                else:
-                    if following.records:
-                        self.container.pool.begin(header.layer_id)
-                    self._go_on_in(following)
+                self._after_commit(layer_id)
+
+    def _after_commit(self, layer_id: bytes) -> None:
+        """layer_id: the id that the version would have; a commit that failed may have happened all the same."""
+        following, self._following = self._following, None
+        if self.container.pool.part.id != layer_id:
+            if following is not None and following.records:
+                self.container.pool.begin(following.layer_id)
+            self._go_on_in(following or self._new_journal(self._header))
+        elif following is not None:
+            self._dismissed.append(following)
+            with suppress(OSError):
+                self._dismiss()
 
     def _dismiss(self) -> None:
         """Remove journals made for after a commit that failed: they would go on from the next one. Raises OSError."""

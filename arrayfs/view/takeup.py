@@ -91,6 +91,7 @@ def _without_repeats(container: Container, store: Store) -> list[FoundJournal]:
     can it be told, so this comes first.
     """
     found = find_journals(store, container.names)
+    container.refresh()  # what their writers committed before they ended
     committed = {layer.id for layer in container.stack.layers}
     coming = {journal.header.layer_id for journal in found if journal.header and not journal.locked} - committed
     kept = []
