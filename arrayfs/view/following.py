@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # More chunks than this in one array, and all of its directory is looked up anew.
 MANY = 4096
+# Members of documents that a native array says.
+TOLD_BY_ARRAYS = frozenset({"shape", "fill_value", "dimension_names"})
 
 
 class Following:
@@ -60,7 +62,11 @@ class Following:
 
     def merge_file(self, name: str, base: Array | None, ours: Array, theirs: Array) -> Callable[[], None] | None:
         """See `Follower`."""
-        return merging.merge_file(self._tree.container, name, base, ours, theirs)
+        container, told = self._tree.container, frozenset[str]()
+        directory = self._known(merging.path_of(name)[:-1])
+        if isinstance(directory, Directory) and directory.array_name is not None and directory.array_name in container:
+            told = TOLD_BY_ARRAYS.union(container.get(directory.array_name).attributes)
+        return merging.merge_file(container, name, base, ours, theirs, told)
 
     def is_file(self, name: str) -> bool:
         """See `Follower`."""
@@ -359,7 +365,7 @@ class Following:
                 file.bindings.clear()
                 self._entries.add((directory.ino, name))
             else:
-                file.kept = None
+                file.kept, file.mtime_ns = None, directory.mtime_ns
                 self._inodes.add(file.ino)
 
     def _prune(self, directories: Iterable[Directory]) -> None:

@@ -158,6 +158,11 @@ class FaultPart:
         with self._store.fault.call("read part"):
             return self._inner.read(offset, size)
 
+    def truncate(self, size: int) -> None:
+        with self._store.fault.call("truncate"):
+            self._inner.truncate(size)
+            self._store.synced[self.name] = min(self._store.synced[self.name], size)
+
     def sync(self) -> None:
         if self._broken is not None:
             raise self._broken
