@@ -143,6 +143,17 @@ def test_a_chunk_keeps_the_number_it_is_known_by_when_its_array_outgrows_them(mo
     handle.release()
 
 
+def test_a_directory_is_known_by_its_number_when_its_array_outgrew_that_and_went(mounts: Mounts) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((3, 3), (1, 1)).content), *CHUNKS)
+    mounts.remount()
+    known = mounts.client.ino("x/c/2")
+    mounts.do(*put("x/t", v3((3, 5), (1, 1)).content), ("rename", "x/t", "x/zarr.json"))
+    mounts.do(("unlink", "x/zarr.json"), ("commit",))
+    mounts.tree.unlink(known, "0")
+    mounts.do(("rmdir", "x/c/2"))
+    assert mounts.state() == {"x": None, "x/c": None, "x/c/0": None, "x/c/0/0": b"a"}
+
+
 def test_what_a_new_shape_cut_off_is_not_opened_by_its_old_number(mounts: Mounts) -> None:
     mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((3, 3), (1, 1)).content), *CHUNKS)
     cut = mounts.client.ino("x/c/2/0")
