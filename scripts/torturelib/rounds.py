@@ -24,7 +24,7 @@ CLIENTS = 2
 VERSIONS_KEPT = 12
 # A client's last word when it was told to stop, and when the daemon is gone.
 DONE, GONE = ".", (f"-{errno.ENOTCONN}", f"-{errno.ECONNABORTED}")
-INVALIDATED_WITHIN = 2.0  # seconds until the kernel has been told what changed under a killed client
+INVALIDATED_WITHIN = 10.0  # seconds until the kernel has been told what changed under a killed client
 
 
 class LossError(Exception):
