@@ -30,7 +30,7 @@ Example:
 @click.argument("container")
 @click.argument("mountpoint")
 @click.option("--create", is_flag=True, help="Make the container if there is none yet.")
-@click.option("--read-only", is_flag=True, help="Show the newest version; any number of such mounts may be.")
+@click.option("--read-only", is_flag=True, help="Show what is committed, by others too; change nothing.")
 @click.option("--foreground", is_flag=True, help="Stay, until unmounted or interrupted (Ctrl-C commits and unmounts).")
 @click.option(
     "--zarr-format",

@@ -27,6 +27,8 @@ from arrayfs.format.model import AttributeValue
 
 OnConflict = Literal["fail", "ours"]
 T = TypeVar("T")
+# Arrays of these names stand for files (docs/FORMAT.md), whose pieces mean nothing without each other.
+FILES = ".arrayfs/files/"
 # How many overlaps an error names.
 NAMED = 8
 
@@ -154,7 +156,7 @@ class Merge:
         if name not in self.names:
             return
         span = self._new.spans.get(name)
-        is_file = follower is not None and follower.is_file(name)
+        is_file = name.startswith(FILES) if follower is None else follower.is_file(name)
         if origin == name and (span is None or not self._continues(name)):
             if not (is_file and span is not None and self._plan_file(array, span, follower)):
                 self.overlaps.append(f"{name!r}: changed here, {'removed' if span is None else 'made anew'} there")

@@ -70,7 +70,8 @@ def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> list
     listed = store.list()
     if newest.name not in listed:
         raise ConflictError(f"{newest.name} was removed by another writer since this container was opened")
-    numbered = sorted((names.parse_sidecar(name) or 0, name) for name in listed)
+    known = {layer.name for layer in stack.layers}  # asked every second, also of ten thousand layers
+    numbered = sorted((names.parse_sidecar(name) or 0, name) for name in listed if name not in known)
     layers: list[Layer] = []
     try:
         for number, name in numbered:

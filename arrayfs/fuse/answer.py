@@ -7,28 +7,32 @@ answer. Everything is caught, also what is no `Exception`: a library in Rust pan
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
 from arrayfs.fuse.errnos import explain
 
-
-class Done:
-    """An awaitable that is done at once and answers None: cheaper than a coroutine."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Iterator[None]:
-        return iter(())
-
-
-DONE = Done()
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Done(Generic[T]):
+    """An awaitable that is done, with its value: cheaper than a coroutine, and who knows it need not await it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __await__(self) -> Generator[None, None, T]:
+        return self.value
+        yield
+
+
+DONE = Done(None)
 
 
 def _operation(method: Callable[..., object]) -> str:
@@ -37,18 +41,18 @@ def _operation(method: Callable[..., object]) -> str:
 
 
 def request(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make a handler of a method that answers at once."""
+    """Make a handler of a method that answers at once. To the checker it gives coroutines, as pyfuse3 says of them."""
 
     @functools.wraps(method)
-    async def answered(*args: P.args, **kwargs: P.kwargs) -> T:
+    def answered(*args: P.args, **kwargs: P.kwargs) -> Done[T]:
         try:
-            return method(*args, **kwargs)
+            return Done(method(*args, **kwargs))
         except pyfuse3.FUSEError:
             raise
         except BaseException as error:  # noqa: BLE001  one of the two places where everything is caught
             raise pyfuse3.FUSEError(explain(_operation(method), error)) from None
 
-    return answered
+    return answered  # type: ignore[return-value]
 
 
 def waiting_request(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

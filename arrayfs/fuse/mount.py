@@ -23,7 +23,6 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import pyfuse3
@@ -31,11 +30,12 @@ import pyfuse3
 from arrayfs.errors import ArrayFSError, DaemonDiedError, MountError
 from arrayfs.fuse import mountinfo
 from arrayfs.fuse.daemon import Report, captured_stderr, detach, fork_daemon
+from arrayfs.fuse.direct import RuntimeName, make_runtime
 from arrayfs.fuse.logs import RecentWarnings, begin_log, open_output
 from arrayfs.fuse.notify import Notifier
 from arrayfs.fuse.operations import TreeOperations
 from arrayfs.fuse.options import MountOptions
-from arrayfs.fuse.runtime import Runtime, is_end_of_connection, make_runtime
+from arrayfs.fuse.runtime import Runtime, is_end_of_connection
 from arrayfs.fuse.state import MountInfo, MountResult, StateFile, process_start, read_state
 from arrayfs.fuse.tree_protocol import Tree
 from arrayfs.fuse.usage import Usage
@@ -60,7 +60,7 @@ class MountRequest:
     mountpoint: str
     open_tree: Callable[[], Tree]
     options: MountOptions = field(default_factory=MountOptions)
-    runtime: Literal["inline", "trio"] = "inline"
+    runtime: RuntimeName = "direct"
     log: str = ""
     log_level: str = "info"
     stats: bool = False
@@ -272,7 +272,7 @@ class _Mount:
         _quieten_pyfuse3()
         failure = ""
         try:
-            self._runtime.run()
+            self._runtime.run(operations)
         except BaseException as error:  # whatever pyfuse3 could not go on with
             if not is_end_of_connection(error):
                 log.exception("%s: the session failed", self._mountpoint)

@@ -21,13 +21,15 @@ from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
 from arrayfs.fuse.answer import DONE, Done, request, waiting_request
 from arrayfs.fuse.errnos import explain
 from arrayfs.fuse.openers import Openers
+from arrayfs.fuse.requests import Listing, OpenInfo
 from arrayfs.fuse.runtime import Runtime
 from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree
+from arrayfs.fuse.wire import NS, Entry
 from arrayfs.view.attr import Attr
 
 # Seconds for which the kernel believes names and attributes. Its own changes it knows; all others are sent by
 # notify.py. Without it, small files are read again at a third of the speed, and every stat is a request.
-KNOWN_FOR: Final = 3600.0
+KNOWN_FOR: Final = 3600
 
 # Bytes written to a handle since its last FLUSH from which judging them is parked: checksum, compression and the
 # putting 4 MiB into the pool take 5 ms or more, a parked request 0.1 ms.
@@ -79,8 +81,8 @@ class TreeOperations(pyfuse3.Operations):
         self._pages = PageStore()
         self._ahead = DecodeAhead()
         self._control_inode, self._commit_inode = _control_inodes(tree)
-        self._entry, self._info = _blank_entry(self._uid, self._gid), FileInfo()
-        self._entry_mtime_ns = self._entry_ctime_ns = 0
+        self._entry, self._info = _blank_entry(self._uid, self._gid), OpenInfo()
+        self._answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
         self._never_known.entry_timeout = self._never_known.attr_timeout = 0
         self._changing: set[int] = set()  # inodes of such files: those in the control directory
@@ -95,7 +97,7 @@ class TreeOperations(pyfuse3.Operations):
     # Names
 
     @request
-    def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Entry:
         attr = self._tree.lookup(parent_inode, _text(name))
         if attr is None:
             raise FUSEError(errno.ENOENT)
@@ -114,12 +116,12 @@ class TreeOperations(pyfuse3.Operations):
                 explain("forget", error)
 
     @request
-    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> Entry:
         self._may(parent_inode, MAY_WRITE, ctx)
         return self._answer(self._tree.mkdir(parent_inode, _text(name), stat.S_IMODE(mode)))
 
     @request
-    def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+    def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> Entry:
         if not stat.S_ISREG(mode):
             raise FUSEError(errno.EPERM)  # as mknod(2) says of a file system without device nodes
         self._may(parent_inode, MAY_WRITE, ctx)
@@ -159,21 +161,21 @@ class TreeOperations(pyfuse3.Operations):
         self._tree.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), no_replace=bool(flags))
 
     @request
-    def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+    def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> Entry:
         self._may(new_parent_inode, MAY_WRITE, ctx)
         return self._answer(self._tree.link(inode, new_parent_inode, _text(new_name)))
 
     # Attributes
 
     @request
-    def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+    def getattr(self, inode: int, ctx: RequestContext) -> Entry:
         attr = self._tree.getattr(inode)
         return _fill(self._never_known, attr) if inode in self._changing else self._answer(attr)
 
     @request
     def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
-    ) -> EntryAttributes:
+    ) -> Entry:
         if (fields.update_uid and attr.st_uid != self._uid) or (fields.update_gid and attr.st_gid != self._gid):
             raise FUSEError(errno.EPERM)
         size = attr.st_size if fields.update_size else None
@@ -219,7 +221,7 @@ class TreeOperations(pyfuse3.Operations):
     @request
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> tuple[FileInfo, EntryAttributes]:
+    ) -> tuple[FileInfo, Entry]:
         self._may(parent_inode, MAY_WRITE, ctx)
         made = self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), bool(flags & os.O_EXCL))
         truncate = bool(flags & os.O_TRUNC)
@@ -249,7 +251,7 @@ class TreeOperations(pyfuse3.Operations):
             self._is_dying(fh, file)
         return written
 
-    def flush(self, fh: int) -> Coroutine[Any, Any, None] | Done:  # type: ignore[override]  # any awaitable will do
+    def flush(self, fh: int) -> Coroutine[Any, Any, None] | Done[None]:  # type: ignore[override]  # any awaitable will do
         return self._flush_written(fh) if fh in self._writing else DONE
 
     @waiting_request
@@ -264,7 +266,7 @@ class TreeOperations(pyfuse3.Operations):
         else:
             file.flush()
 
-    def release(self, fh: int) -> Coroutine[Any, Any, None]:
+    def release(self, fh: int) -> Coroutine[Any, Any, None] | Done[None]:  # type: ignore[override]
         return self._release_written(fh) if fh in self._writing else self._release_read(fh)
 
     @request
@@ -302,12 +304,13 @@ class TreeOperations(pyfuse3.Operations):
         return handle
 
     @request
-    def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        reply, answer = pyfuse3.readdir_reply, self._answer
+    def readdir(self, fh: int, start_id: int, token: ReaddirToken | Listing) -> None:
+        reply = token.add if isinstance(token, Listing) else partial(pyfuse3.readdir_reply, token)
+        answer = self._answer
         if fh in self._control_listings:
             answer = partial(_fill, self._never_known)
         for name, attr, cookie in self._directories[fh].entries(start_id):
-            if not reply(token, name.encode("utf-8", "surrogateescape"), answer(attr), cookie):
+            if not reply(name.encode("utf-8", "surrogateescape"), answer(attr), cookie):
                 break
 
     @request
@@ -328,7 +331,7 @@ class TreeOperations(pyfuse3.Operations):
             self._writing.add(handle)
             self._openers.opened(handle, ctx.pid)
         info = self._info
-        info.fh, info.keep_cache = handle, file.cacheable
+        info.fh, info.keep_cache, info.no_flush = handle, file.cacheable, not write
         return info
 
     def _is_dying(self, handle: int, file: OpenFile) -> bool:
@@ -352,15 +355,14 @@ class TreeOperations(pyfuse3.Operations):
         if self._check_modes and ctx.uid and wanted & ~(self._tree.mode(inode) >> 6):
             raise FUSEError(errno.EACCES)
 
-    def _answer(self, attr: Attr) -> EntryAttributes:
-        entry = self._entry
-        entry.st_ino, entry.st_mode, entry.st_size, entry.st_blocks, mtime_ns, entry.st_nlink, ctime_ns = attr
-        if mtime_ns != self._entry_mtime_ns:  # neighbours often have one time, and setting it costs as much as the rest
-            self._entry_mtime_ns = entry.st_mtime_ns = entry.st_atime_ns = mtime_ns
-        ctime_ns = ctime_ns or mtime_ns
-        if ctime_ns != self._entry_ctime_ns:
-            self._entry_ctime_ns = entry.st_ctime_ns = ctime_ns
-        return entry
+    def _fields(self, attr: Attr) -> Entry:
+        ino, mode, size, blocks, mtime_ns, nlink, ctime_ns = attr
+        mtime, mtime_rest = mtime_ns // NS, mtime_ns % NS
+        ctime, ctime_rest = (ctime_ns // NS, ctime_ns % NS) if ctime_ns else (mtime, mtime_rest)
+        return (
+            ino, 0, KNOWN_FOR, KNOWN_FOR, 0, 0, ino, size, blocks, mtime, mtime, ctime, mtime_rest, mtime_rest,
+            ctime_rest, mode, nlink, self._uid, self._gid, 0, READ_SIZE, 0,
+        )  # fmt: skip
 
 
 def _text(name: bytes) -> str:

@@ -3,7 +3,7 @@
 pyfuse3 looks the name `trio` up in its module whenever it needs it. `InlineRuntime` puts a stand-in there: its lock
 never waits, its `wait_readable` is a `poll`, its nursery runs the session loops itself. A request then costs 9 µs
 instead of 33, and 20 or more of waking up are saved by asking a while before sleeping. That is a seam of pyfuse3's, but
-not a promised one: with a version in which it was not tried, trio runs the mount.
+not a promised one: with a version in which it was not tried, trio runs the mount. `direct.py` builds on it.
 
 Rules
 - One thread (that of `run`) receives all requests and answers them, one at a time.
@@ -24,7 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from time import monotonic_ns
 from types import SimpleNamespace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pyfuse3
 import trio
@@ -58,24 +58,24 @@ MAX_PARKED = 31
 
 
 class Runtime(Protocol):
-    """Serves the session that `pyfuse3.init` opened."""
+    """Serves the session that `pyfuse3.init` opened.
 
-    def run(self) -> None:
-        """Serve requests until the file system is unmounted or `terminate` is called; finish the parked ones."""
+    takes_fields: a handler may answer with the fields of `wire.EntryFields` in place of EntryAttributes.
+    """
+
+    takes_fields: bool
+
+    def run(self, operations: pyfuse3.Operations) -> None:
+        """Serve requests until the file system is unmounted or `terminate` is called; finish the parked ones.
+
+        operations: those that `pyfuse3.init` was called with.
+        """
 
     def terminate(self) -> None:
         """Make `run` return soon, also one about to begin. From a signal handler, or while `run` is known to run."""
 
     async def park(self, work: Callable[[], T]) -> T:
         """Return `work()`, run in another thread while other requests are served; what it raises is raised here."""
-
-
-def make_runtime(name: Literal["inline", "trio"]) -> Runtime:
-    """Return a runtime for one session: `inline` is the fast one, `trio` the fall-back with the same meaning."""
-    if name == "inline" and not pyfuse3.__version__.startswith(TRIED):
-        log.warning("pyfuse3 %s: its loop is run by trio, which is slower", pyfuse3.__version__)
-        name = "trio"
-    return TrioRuntime() if name == "trio" else InlineRuntime()
 
 
 def is_end_of_connection(error: BaseException) -> bool:
@@ -92,11 +92,13 @@ def is_end_of_connection(error: BaseException) -> bool:
 class TrioRuntime:
     """pyfuse3 as its authors run it."""
 
+    takes_fields = False
+
     def __init__(self) -> None:
         self._closing = False
         self._token: trio.lowlevel.TrioToken | None = None
 
-    def run(self) -> None:
+    def run(self, operations: pyfuse3.Operations) -> None:
         trio.run(self._main)
 
     async def _main(self) -> None:
@@ -124,6 +126,8 @@ class InlineRuntime:
     - `_done` is filled by worker threads, which then write to `_wake`; everything else belongs to the thread of `run`.
     """
 
+    takes_fields = False
+
     def __init__(self) -> None:
         self._spares: list[Callable[[], Loop]] = []
         self._done: deque[Loop] = deque()
@@ -136,7 +140,7 @@ class InlineRuntime:
         self._luck = 0  # short waits so far, less PRICE for each long one; above 0, spinning is likely to pay
         self._threads = ThreadPoolExecutor(MAX_PARKED, "arrayfs-parked")
 
-    def run(self) -> None:
+    def run(self, operations: pyfuse3.Operations) -> None:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._poll.register(self._wake, select.POLLIN)
         pyfuse3.__dict__["trio"] = self._stand_in()
@@ -181,7 +185,7 @@ class InlineRuntime:
         self._closing = True
         os.eventfd_write(self._wake, 1)
 
-    def _wait_readable(self, device: int) -> Done | Loop:
+    def _wait_readable(self, device: int) -> Done[None] | Loop:
         if self._request_is_there(device):
             return DONE
         return self._let_others_go_on(device)
@@ -305,10 +309,10 @@ class _Parked:
 class _FreeLock:
     """pyfuse3's read lock, which is always free here (first invariant of InlineRuntime)."""
 
-    def __aenter__(self) -> Done:
+    def __aenter__(self) -> Done[None]:
         return DONE
 
-    def __aexit__(self, *_exception: object) -> Done:
+    def __aexit__(self, *_exception: object) -> Done[None]:
         return DONE
 
 

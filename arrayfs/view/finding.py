@@ -44,6 +44,7 @@ class Nodes:
         self.root.explicit = True
         self.nodes[ROOT] = self.root
         self.synthetic: dict[tuple[int, str], File] = {}
+        self._last_directory = self.root  # names are mostly looked up in one directory again and again
         self.on_invalidate: Invalidate | None = None
 
     def node(self, ino: int) -> Found:
@@ -83,9 +84,13 @@ class Nodes:
 
     def directory(self, ino: int) -> Directory:
         """The directory with this number. Raises NotDirectoryError, StaleError."""
+        last = self._last_directory
+        if last.ino == ino and last.owner is not None and last.owner.passing.get(last.components) is last:
+            return self.chunk_directory(last.owner, last.components)
         node = self.node(ino)
         if not isinstance(node, Directory):
             raise NotDirectoryError(f"inode {ino} is no directory")
+        self._last_directory = node
         return node
 
     def file(self, node: File | tuple[ZarrArray, Coord]) -> File:

@@ -319,6 +319,8 @@ class Following:
             if not child.children and not child.explicit and child.parent is not None:
                 child.removed = True
                 child.parent.children.pop(components[-1], None)
+            else:
+                self._tree.nodes[child.ino] = child  # the number was the array's
         zarr.directories.clear()
         zarr.passing.clear()
         # who still asks by an old number finds nothing, and looks the name up
@@ -376,6 +378,9 @@ class Following:
                 if above.children.get(directory.name) is directory:
                     del above.children[directory.name]
                 directory.removed = True
+                if directory.owner is not None:
+                    directory.owner.directories.pop(directory.components, None)
+                    directory.owner.passing.clear()
                 self._tree.nodes.pop(directory.ino, None)
                 self._entries.add((above.ino, directory.name))
                 directory = above

@@ -82,6 +82,8 @@ def take_up(container: Container, journals: Store | None = None) -> None:
         # unfinished layers were only a part of what the journals had; those that are a version now are nothing new
         container.warnings = opening.clear_abandoned(container.store, container.names, container.stack)
         container.warnings += filter(None, told)
+    # another may have taken one up after this container was opened
+    container.refresh()
 
 
 def _without_repeats(container: Container, store: Store) -> list[FoundJournal]:

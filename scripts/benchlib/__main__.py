@@ -47,8 +47,7 @@ def main() -> int:
             _measure(sets, systems, folder / "m", number, results)
             print(f"\nafter round {number + 1}\n\n{report(results)}\n", flush=True)
     if wanted.json:
-        rows = [{"chunks": c, "measurement": m, "system": s, "seconds": v} for (c, m, s), v in results.items()]
-        Path(wanted.json).write_text(json.dumps(rows, indent=1) + "\n")
+        Path(wanted.json).write_text(json.dumps(_rows(results), indent=1) + "\n")
     return 0
 
 
@@ -60,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--systems", default="", help="a comma list of names as in the report; all by default")
     parser.add_argument("--profile", action="store_true", help="instead: where the daemon's time goes")
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
-    parser.add_argument("--json", default="", help="write the seconds of all rounds to this file")
+    parser.add_argument("--json", default="", help="write the seconds and stolen shares of all rounds here")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
     return parser.parse_args()
 
@@ -116,8 +115,22 @@ def _measure(sets: list[Stored], systems: list[System], mountpoint: Path, number
     print(f"load before the round: {Path('/proc/loadavg').read_text().strip()}", flush=True)
     for stored in sets:
         for system in systems[first:] + systems[:first]:
-            for measurement, seconds in Place(system, stored, mountpoint).measure(number).items():
-                results.setdefault((stored.chunks.label, measurement, system.name), []).append(seconds)
+            for measurement, found in Place(system, stored, mountpoint).measure(number).items():
+                results.setdefault((stored.chunks.label, measurement, system.name), []).append(found)
+
+
+def _rows(results: Results) -> list[dict[str, object]]:
+    """What --json writes. stolen: which share of each round's time the host gave to others."""
+    return [
+        {
+            "chunks": chunks,
+            "measurement": measurement,
+            "system": system,
+            "seconds": [found.seconds for found in rounds],
+            "stolen": [round(found.stolen, 4) for found in rounds],
+        }
+        for (chunks, measurement, system), rounds in results.items()
+    ]
 
 
 def _profile(sets: list[Stored], systems: list[System], folder: Path) -> None:

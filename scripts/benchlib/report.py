@@ -1,4 +1,6 @@
-"""From seconds to the tables: medians, files and megabytes per second, and the ratios next to their goals."""
+"""From seconds to the tables: medians, files and megabytes per second, the ratios next to their goals, and how much of
+the time was stolen.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,11 @@ from statistics import median
 
 from benchlib.dataset import LARGE, SMALL, ChunkSet
 from benchlib.measure import AGAIN, AT_RANDOM, FIND, IN_ORDER, LIST, LIST_COLD
+from benchlib.steal import MOST, TRIES, Measured
 from benchlib.systems import BINDFS, PLAIN, SQUASHFUSE
 
-# (chunk set, measurement, system) -> seconds of each round
-Results = dict[tuple[str, str, str], list[float]]
+# (chunk set, measurement, system) -> each round's
+Results = dict[tuple[str, str, str], list[Measured]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,8 @@ MEASUREMENTS = (IN_ORDER, AT_RANDOM, AGAIN, LIST_COLD, LIST, FIND)
 
 
 def report(results: Results) -> str:
-    """Both tables as text."""
-    return "\n".join([*_rates(results), "", *_ratios(results)])
+    """The tables as text."""
+    return "\n".join([*_rates(results), "", *_ratios(results), "", *_stolen(results)])
 
 
 def _rates(results: Results) -> Iterator[str]:
@@ -50,14 +53,14 @@ def _rates(results: Results) -> Iterator[str]:
         for measurement in MEASUREMENTS:
             cells = [results.get((chunks.label, measurement, system), []) for system in systems]
             if any(cells):
-                texts = [_rate(chunks, measurement, seconds) for seconds in cells]
+                texts = [_rate(chunks, measurement, rounds) for rounds in cells]
                 yield f"{chunks.label + ' ' + measurement:32}" + "".join(f"{text:>21}" for text in texts)
 
 
-def _rate(chunks: ChunkSet, measurement: str, seconds: list[float]) -> str:
-    if not seconds:
+def _rate(chunks: ChunkSet, measurement: str, rounds: list[Measured]) -> str:
+    if not rounds:
         return "-"
-    files = chunks.count / median(seconds)
+    files = chunks.count / median(found.seconds for found in rounds)
     if measurement in (LIST_COLD, LIST, FIND):
         return f"{files:,.0f}"
     return f"{files:,.0f} ({files * chunks.size / 1e6:,.0f})"
@@ -73,14 +76,31 @@ def _ratios(results: Results) -> Iterator[str]:
 
 
 def _ratio(results: Results, goal: Goal, system: str) -> str:
-    """The median over the rounds of the ratio within each round, with the lowest and the highest."""
+    """The median over the rounds of the ratio within each round, with the lowest and the highest; rounds with a spoiled
+    measurement are left out.
+    """
     ours = results.get((goal.chunks.label, goal.measurement, system), [])
     peers = results.get((goal.chunks.label, goal.measurement, goal.peer), [])
-    ratios = [peer / our for peer, our in zip(peers, ours, strict=True)] if peers and ours else []
+    pairs = list(zip(peers, ours, strict=True)) if peers and ours else []
+    ratios = [peer.seconds / our.seconds for peer, our in pairs if not peer.spoiled and not our.spoiled]
     if not ratios:
-        return "-"
+        return "stolen" if pairs else "-"
     met = "ok" if median(ratios) >= goal.factor else "below"
     return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) {met}"
+
+
+def _stolen(results: Results) -> Iterator[str]:
+    """The shares of stolen time, and each round's where it stayed too much."""
+    shares = sorted(found.stolen for rounds in results.values() for found in rounds)
+    spoiled = sum(found.spoiled for rounds in results.values() for found in rounds)
+    yield (
+        f"stolen by the host: {median(shares):.1%} of a measurement's time, {shares[-1]:.1%} at most; "
+        f"more than {MOST:.0%} at each of {TRIES} tries: {spoiled} of {len(shares)} measurements"
+    )
+    for (label, measurement, system), rounds in results.items():
+        if any(found.spoiled for found in rounds):
+            texts = " ".join(f"{found.stolen:.0%}" for found in rounds)
+            yield f"  {label} {measurement}, {system}: {texts}"
 
 
 def _systems(results: Results) -> list[str]:

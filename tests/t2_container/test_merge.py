@@ -222,6 +222,8 @@ OVERLAPPING: list[tuple[str, Change, Change, str]] = [
     ("made otherwise", define("c"), define("c", (3, 3)), "'c': made here and there"),
     ("renamed, changed", rename("a", "z"), put("a", (0, 0), 60), "'a': renamed to 'z' here, changed there"),
     ("renamed, removed", rename("a", "z"), remove("a"), "'a': renamed to 'z' here, changed there"),
+    ("a file", define(".arrayfs/files/f", (9, 5)), both(define(".arrayfs/files/f"), put(".arrayfs/files/f", (2, 0), 1)),
+     r"'\.arrayfs/files/f': changed here and there"),
     ("renamed to what is made", rename("a", "z"), define("z"), "'z': made here and there"),
 ]  # fmt: skip
 

@@ -11,13 +11,14 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 
 from arrayfs.errors import ArrayFSError, StaleError
 from arrayfs.view.attr import Attr
+from arrayfs.view.documents import NAMES
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.numbers import ROOT
 from arrayfs.view.readers import ChunkReader
 from arrayfs.view.tree import Tree, open_tree
 from tests.profiles import examples
 from tests.t3_view.test_tree_machine import TreeMachine
-from tests.t3_view.tree_model import DOCUMENT_NAMES, Path
+from tests.t3_view.tree_model import Path
 
 LIMIT = 1 << 16
 
@@ -123,7 +124,7 @@ class FollowingMachine(TreeMachine):
             assert mine[2] == content, path
             if content is not None:
                 # a document that nobody wrote has the time at which it was made from the container
-                told = {"ino": 0, "nlink": 1} | ({"mtime_ns": 0} if path[-1] in DOCUMENT_NAMES else {})
+                told = {"ino": 0, "nlink": 1} | ({"mtime_ns": 0} if path[-1] in NAMES else {})
                 assert mine[1]._replace(**told) == attr._replace(**told), path
             node = self.kernel.tree.lookup(found[path[:-1]][0] if len(path) > 1 else ROOT, path[-1])
             assert node is not None

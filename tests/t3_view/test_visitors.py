@@ -200,3 +200,37 @@ def test_a_reader_that_comes_in_at_any_call_sees_one_version(
         following.refresh()
         assert shown(following) == versions[-1]
         following.close()
+
+
+@pytest.mark.parametrize("end", [18, len(CALLS) - 8])
+def test_a_writer_that_comes_in_while_a_journal_is_taken_up(
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], end: int
+) -> None:
+    """Both find the journal. Whichever takes it up, it is done once, and the visitor's commit is there as well."""
+    store = FaultStore(empty)
+    client = Client(opened(monkeypatch, store))
+    run(client, CALLS[:end])
+    with client.tree.container.lock:
+        client.tree.journal.write()
+    left = store.left(unsynced=True)
+    abandon(client)
+    for at in range(1, 10_000):
+        came = False
+        for later in (0, (1, 3, 8)[at % 3]):
+            again = FaultStore(left)
+            writer = Writer(again.inner)
+            stop = at + later if later else 0
+            again.fault = VisitedFault(at=stop, late=bool(stop % 2), visited=at, visitor=writer)
+            tree = None
+            with suppress(Stop):
+                tree = opened(monkeypatch, again)
+            came = again.fault.calls >= at
+            again.fault = Fault()
+            expected = states[end] | (THEIRS if writer.acknowledged else {})
+            if tree is not None:
+                assert shown(tree) in (expected, states[end]), at
+                tree.container.close()
+            assert recovered(again, unsynced=True) == expected, (at, later)
+        if not came:
+            break
+    assert at > 10

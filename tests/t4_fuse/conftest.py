@@ -109,7 +109,7 @@ class Volume:
         return self.mountpoint / name
 
     def try_to_mount(
-        self, options: str = "", runtime: str = "inline", log: str = ""
+        self, options: str = "", runtime: str = "direct", log: str = ""
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(HERE / "mount_it.py"), str(self.container), str(self.mountpoint)]
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
@@ -122,7 +122,7 @@ class Volume:
             timeout=60,
         )
 
-    def mount(self, options: str = "", runtime: str = "inline", log: str = "") -> None:
+    def mount(self, options: str = "", runtime: str = "direct", log: str = "") -> None:
         done = self.try_to_mount(options, runtime, log)
         assert (done.returncode, done.stdout) == (0, "")
 

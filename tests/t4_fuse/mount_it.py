@@ -78,7 +78,7 @@ class Watched:
         return self.tree.close()
 
 
-def main(container: str, mountpoint: str, options: str = "", runtime: str = "inline", log: str = "") -> int:
+def main(container: str, mountpoint: str, options: str = "", runtime: str = "direct", log: str = "") -> int:
     chosen = parse_options(options)
     mode = "r" if chosen.read_only else "a"
     request = MountRequest(

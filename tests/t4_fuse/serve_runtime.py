@@ -15,7 +15,8 @@ import threading
 
 import pyfuse3
 
-from arrayfs.fuse.runtime import Runtime, make_runtime
+from arrayfs.fuse.direct import make_runtime
+from arrayfs.fuse.runtime import Runtime
 
 NAMES = [b"plain", b"gate", b"full", b"bug"]
 CONTENT = bytes(range(256)) * 16
@@ -92,7 +93,7 @@ def main(mountpoint: str, name: str) -> None:
         say("ready")
         runtime.terminate()
     try:
-        runtime.run()
+        runtime.run(operations)
         say("returned")
     except ZeroDivisionError as error:
         say("raised", error)

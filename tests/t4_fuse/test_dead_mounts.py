@@ -106,7 +106,7 @@ def test_a_daemon_that_does_not_answer_is_not_a_dead_one(stopped: Volume) -> Non
 def test_a_dead_mount_of_another_file_system_is_left_alone(
     start: Callable[..., Server], mountpoint: Path, unmounted: Volume
 ) -> None:
-    server = start("serve_runtime.py", "inline")
+    server = start("serve_runtime.py", "direct")
     kill(server.process.pid)
     done = unmounted.try_to_mount()
     assert done.returncode == 3

@@ -19,7 +19,7 @@ from arrayfs.fuse.unmount import find_mount, umount
 from tests.t4_fuse.conftest import Volume
 
 
-@pytest.mark.parametrize("runtime", ["inline", "trio"])
+@pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
 def test_the_result_of_the_commit_comes_back_from_umount(unmounted: Volume, runtime: str) -> None:
     unmounted.mount(runtime=runtime)
     (unmounted / "note").write_text("kept")
@@ -49,7 +49,7 @@ def test_a_mount_ended_by_fusermount_commits_too(volume: Volume) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("runtime", ["inline", "trio"])
+@pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
 def test_a_signal_unmounts_and_commits(unmounted: Volume, number: signal.Signals, runtime: str) -> None:
     unmounted.mount(runtime=runtime)
     (unmounted / "note").write_text("kept")

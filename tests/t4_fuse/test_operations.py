@@ -21,9 +21,9 @@ import pytest
 
 from arrayfs import errors
 from arrayfs.container.container import Container
+from arrayfs.fuse.direct import make_runtime
 from arrayfs.fuse.errnos import errno_of
 from arrayfs.fuse.operations import TreeOperations
-from arrayfs.fuse.runtime import make_runtime
 from arrayfs.view.tree import open_tree
 from tests.t4_fuse.conftest import Volume
 
@@ -45,7 +45,7 @@ def rename(old: Path, new: Path, flags: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-@pytest.mark.parametrize("runtime", ["inline", "trio"])
+@pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
 def test_content_is_written_at_any_place_and_read_back(unmounted: Volume, runtime: str) -> None:
     unmounted.mount(runtime=runtime)
     path, content = unmounted / "file", os.urandom(3 << 20)
@@ -235,7 +235,7 @@ def test_a_bug_or_damage_is_an_error_of_one_request(volume: Volume) -> None:
     assert os.listdir(volume.mountpoint) == ["fine"]
 
 
-@pytest.mark.parametrize("runtime", ["inline", "trio"])
+@pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
 def test_fsync_does_not_hold_up_others(unmounted: Volume, runtime: str) -> None:
     unmounted.mount(runtime=runtime)
     (unmounted / "other").write_text("served")
@@ -276,7 +276,7 @@ def test_the_status_is_made_anew_at_every_look(volume: Volume) -> None:
     assert versions == [versions[0], versions[0] + 1, versions[0] + 2]
 
 
-@pytest.mark.parametrize("runtime", ["inline", "trio"])
+@pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
 def test_a_read_only_mount_refuses_changes(unmounted: Volume, runtime: str) -> None:
     unmounted.mount()
     (unmounted / "file").write_text("x")
@@ -327,21 +327,24 @@ def test_modes_hold_for_the_owner_of_a_private_mount(tmp_path: Path) -> None:
     operations = TreeOperations(tree, make_runtime("inline"))
     root, user = SimpleNamespace(uid=0, pid=0), SimpleNamespace(uid=1000, pid=0)
 
-    def answer(handler: Coroutine[Any, Any, Any]) -> Any:
+    async def ask(handler: Callable[..., Coroutine[Any, Any, Any]], *arguments: object) -> Any:
+        return await handler(*arguments)
+
+    def answer(handler: Callable[..., Coroutine[Any, Any, Any]], *arguments: object) -> Any:
         with pytest.raises((StopIteration, pyfuse3.FUSEError)) as caught:
-            handler.send(None)
+            ask(handler, *arguments).send(None)
         return getattr(caught.value, "errno", None) or caught.value.value
 
     def opened(flags: int, who: SimpleNamespace = user) -> Any:
-        found = answer(operations.open(ino, flags, who))
+        found = answer(operations.open, ino, flags, who)
         if isinstance(found, int):
             return found
-        return answer(operations.release(found.fh))
+        return answer(operations.release, found.fh)
 
-    handle, entry = answer(operations.create(1, b"file", 0o444, os.O_WRONLY, user))
+    handle, entry = answer(operations.create, 1, b"file", 0o444, os.O_WRONLY, user)
     ino = entry.st_ino
-    assert answer(operations.write(handle.fh, 0, b"by who made it, whatever the mode")) == 33
-    answer(operations.release(handle.fh))
+    assert answer(operations.write, handle.fh, 0, b"by who made it, whatever the mode") == 33
+    answer(operations.release, handle.fh)
     assert [opened(flags) for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)] == [None, errno.EACCES, errno.EACCES]
     assert opened(os.O_RDONLY | os.O_TRUNC) == errno.EACCES
     tree.setattr(ino, mode=0o200)

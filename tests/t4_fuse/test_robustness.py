@@ -41,7 +41,7 @@ class Breakable(Volume):
         return self.log.read_text()
 
 
-@pytest.fixture(params=["inline", "trio"])
+@pytest.fixture(params=["direct", "inline", "trio"])
 def breakable(tmp_path: Path, own_runtime_folder: Path, request: pytest.FixtureRequest) -> Iterator[Breakable]:
     volume = Breakable(tmp_path)
     volume.begin(request.param)

@@ -19,7 +19,7 @@ from tests.t4_fuse.conftest import Server
 CONTENT = bytes(range(256)) * 16
 
 Start = Callable[..., Server]
-both = pytest.mark.parametrize("runtime", ["inline", "trio"])
+both = pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
 
 
 @both
@@ -117,8 +117,11 @@ def test_a_session_terminated_before_it_began_ends_at_once(
     start("serve_runtime.py", runtime).wait_for("returned")
 
 
-def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(start: Start, mountpoint: Path) -> None:
-    server = start("serve_runtime.py", "inline")
+@pytest.mark.parametrize("runtime", ["direct", "inline"])
+def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(
+    runtime: str, start: Start, mountpoint: Path
+) -> None:
+    server = start("serve_runtime.py", runtime)
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(_try_to_open, mountpoint / "gate")
         server.wait_for("parked")
