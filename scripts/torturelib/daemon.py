@@ -94,6 +94,7 @@ def _serve(container: Path, mountpoint: Path, log: Path, settings: Settings) -> 
             lambda: open_writable_tree(
                 str(container), options=ContainerOptions(pool), commit_every=settings.commit_every
             ),
+            usage_log=str(log.with_suffix(".usage")),
         )
         result = mount(request, foreground=True)
         if result is not None and result.error:
