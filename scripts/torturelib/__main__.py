@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from torturelib.rounds import LossError, Rounds
@@ -43,8 +45,7 @@ def main() -> int:
     """Run containers until there were operations enough; 1 if something was lost, 130 if interrupted."""
     wanted = _arguments()
     figures: Counter[str] = Counter()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    interruption = _Interruption()
     rng = random.Random(wanted.seed)
     print(f"seed {wanted.seed}", flush=True)
     began = time.monotonic()
@@ -55,7 +56,8 @@ def main() -> int:
             left = wanted.operations - figures["operations acknowledged"]
             if until is None and left <= 0:
                 break
-            status = _container(wanted, rng, figures, left if until is None else None, until)
+            rounds_of = partial(Rounds, rng=rng, figures=figures, check=interruption.check)
+            status = _container(wanted, rounds_of, rng, figures, left if until is None else None, until)
             counted = ", ".join(f"{figures[name]:,} {name}" for name in PROGRESS)
             print(f"{time.monotonic() - began:7,.0f} s: {counted}", flush=True)
     except Interrupted:
@@ -74,14 +76,26 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # what follows takes mounts and processes away
-    raise Interrupted
+class _Interruption:
+    """SIGINT and SIGTERM are only noted: an exception out of a signal handler is lost within a fork."""
+
+    def __init__(self) -> None:
+        self._came = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self._came = True
+
+    def check(self) -> None:
+        """Raise Interrupted if one came."""
+        if self._came:
+            raise Interrupted
 
 
 def _container(
     wanted: argparse.Namespace,
+    rounds_of: Callable[[Path], Rounds],
     rng: random.Random,
     figures: Counter[str],
     operations: int | None,
@@ -91,7 +105,7 @@ def _container(
     folder = Path(tempfile.mkdtemp(prefix="torture-", dir=os.path.realpath(wanted.dir)))
     os.environ["XDG_RUNTIME_DIR"] = str(folder)
     before = figures["operations acknowledged"]
-    rounds = Rounds(folder, rng, figures)
+    rounds = rounds_of(folder)
     keep = False
     try:
         rounds.begin()

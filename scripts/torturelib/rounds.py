@@ -32,9 +32,12 @@ class LossError(Exception):
 
 
 class Rounds:
-    """One container and its clients. figures: what is counted, over all containers."""
+    """One container and its clients. figures: what is counted, over all containers; check: raises to end it all."""
 
-    def __init__(self, folder: Path, rng: random.Random, figures: Counter[str]) -> None:
+    def __init__(
+        self, folder: Path, rng: random.Random, figures: Counter[str], check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._check_going_on = check
         self._folder, self._rng, self._figures = folder, rng, figures
         self.container = folder / "data" / "t.af"
         self.container.parent.mkdir()
@@ -94,7 +97,8 @@ class Rounds:
             for worker in self.workers:
                 selector.register(worker.pipe, selectors.EVENT_READ, worker)
             while not enough():
-                for key, _ in selector.select():
+                self._check_going_on()
+                for key, _ in selector.select(timeout=0.5):
                     if not key.data.hear():
                         raise LossError(f"{key.data.root}: the client ended: {key.data.said or 'without a word'}")
 
