@@ -312,6 +312,8 @@ class Container:
     def _try_to_commit(self, tombstones: list[str], changed: list[Array], message: str) -> CommitReport | None:
         """None if another was first: then nothing has happened."""
         mark = self.pool.part.mark()
+        if self.follower is not None:
+            self.follower.publishing()
         sealed = self._seal(tombstones, changed, message)
         layer = self._publish(sealed, changed)
         if layer is None:

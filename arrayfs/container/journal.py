@@ -1,7 +1,7 @@
 """A writer's journal, a file of the store: what was done since the last commit, so that a killed writer loses nothing.
 
 Records are collected in memory and appended together: `write` makes them survive the process, `sync` the power. A
-journal begins with the first record after a commit and is removed by the next commit. One process writes it and has it
+journal begins with the first record after a commit and is removed after the next one. One process writes it and has it
 locked for as long as it lives; what the next open for writing does with one that nobody holds: `view/takeup.py`.
 """
 
@@ -52,6 +52,8 @@ class Journal:
         self._behind = False
         # records that this journal has, for the status
         self.records = 0
+        # the id of the layer that will hold them; it counts while there are any
+        self.layer_id = b""
 
     @property
     def size(self) -> int:
@@ -71,9 +73,11 @@ class Journal:
     def add(self, operation: Operation) -> None:
         """Take a record; nothing of it is safe before `write`."""
         if not self.records:
-            header = log.encode_header(self._header())
+            values = self._header()
+            header = log.encode_header(values)
             self._waiting.append(header)
             self._checksum = log.checksum_of_header(header)
+            self.layer_id = values.layer_id
         head, data, self._checksum = log.encode_operation(operation, self._checksum)
         self._waiting.append(head)
         if data:
@@ -125,25 +129,14 @@ class Journal:
                 self._synced = size
                 return
 
-    def restart(self, still_open: Iterator[Operation]) -> None:
-        """A commit holds all that was done: begin anew, with what is not closed yet. Raises OSError.
-
-        The old file is removed last; after a crash before that, the layer that it names is in the stack.
-        """
+    def discard(self) -> None:
+        """Remove the file, and forget what waits. Raises OSError if the file is still there; then call it again."""
         with self._sync_lock:
-            old, self._part = self._part, None
             self._waiting, self._waiting_size = [], 0
             self._synced, self._failed, self._behind, self.records = 0, False, False, 0
-        try:
-            for operation in still_open:
-                self.add(operation)
-                with suppress(OSError):  # all of it has to wait at least; the last word is `write`'s
-                    self.make_room()
-            self.write()
-        finally:
-            if old is not None:
-                with suppress(OSError):  # one that is left is removed at the next open
-                    old.discard()
+            if self._part is not None:
+                self._part.discard()
+                self._part = None
 
     def close(self) -> None:
         """Let go of the file. Raises OSError if records could not be written."""

@@ -63,6 +63,9 @@ class Follower(Protocol):
     def arrived(self, old: LayerStack, names: frozenset[str]) -> None:
         """They are. old: the stack until now."""
 
+    def publishing(self) -> None:
+        """The changes are about to be a version, if no other writer is first. Raises OSError: then they are not."""
+
 
 class Names(Protocol):
     """What one side did, by names of arrays."""

@@ -59,6 +59,7 @@ class Adoption:
                 continue
             child.owner, child.components = zarr, path
             zarr.directories[path] = child
+            zarr.left.pop(path, None)
             self.place_below(child, zarr, path)
 
     # --- chunks become files ------------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ class Adoption:
                 directory.owner, directory.components = None, ()
                 self._tree.nodes[directory.ino] = directory
         zarr.passing.clear()
+        zarr.left |= directories
         return Leaving(zarr, coords, directories)
 
     def make_plain(self, leaving: Leaving) -> None:

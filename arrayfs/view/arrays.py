@@ -42,7 +42,7 @@ class ZarrArray:
     Zarr, always with the one chunk 0.
     files: chunks that are objects. readers: open handles of chunks that are none. directories: chunk directories that
     are objects, by their components; passing: some that were computed lately, valid until one becomes an object or
-    numbers change.
+    numbers change; left: some that were moved away, or were here when the array went, and are known by old numbers.
     gone: its document was removed; the chunks stay until they are removed too, or a document comes back. torn: its
     document does not parse now, and what it said before holds.
     """
@@ -72,6 +72,7 @@ class ZarrArray:
         self.readers: dict[Coord, ChunkReader] = {}
         self.directories: dict[Components, Directory] = {}
         self.passing: dict[Components, Directory] = {}
+        self.left: dict[Components, Directory] = {}
         self._numbers = numbers
         self._range: NumberRange | None = None
         self._range_grid = array.grid

@@ -62,7 +62,8 @@ class Nodes:
             raise StaleError(errno.ESTALE, f"inode {ino} is gone")
         zarr, prefix = numbers.zarr, numbers.prefix(ino)
         if len(prefix) < zarr.rank:
-            return self.chunk_directory(zarr, zarr.components_of(prefix))
+            components = zarr.components_of(prefix)
+            return zarr.left.get(components) or self.chunk_directory(zarr, components)
         file = zarr.files.get(prefix)
         if file is None:
             if zarr.has(prefix):

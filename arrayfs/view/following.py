@@ -78,6 +78,10 @@ class Following:
 
     # --- before -------------------------------------------------------------------------------------------------------
 
+    def publishing(self) -> None:
+        """See `Follower`."""
+        self._tree.publishing()
+
     def leaving(self, stack: LayerStack, names: frozenset[str]) -> None:
         """Open files keep what they show now, whatever becomes of their arrays."""
         self._tree.moving(stack)

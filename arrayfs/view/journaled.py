@@ -8,8 +8,11 @@ before the call returns.
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -21,8 +24,8 @@ from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Store
+from arrayfs.view import unclosed
 from arrayfs.view.attr import Attr, kept_time
-from arrayfs.view.documents import NAMES
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.nodes import Directory, File
 from arrayfs.view.tree import Tree
@@ -58,13 +61,19 @@ class JournaledTree(ClockedTree):
     def __init__(self, container: Container, look: int = 3, journals: Store | None = None) -> None:
         """journals: the store in which the journal is kept, by default the container's."""
         self._journals = journals or container.store
-        self.journal = Journal(self._journals, container.names, self._header)
+        self._names = container.names
+        self.journal = self._new_journal(self._header)
         self._look = look
         self._last_handle = 0
         self._ending = False
         self._writers: dict[int, JournaledFile] = {}
         self._linked: set[File] = set()  # files that got a second name
+        self._following: Journal | None = None  # what `journal` is to be after the commit that is under way
+        self._dismissed: list[Journal] = []
         super().__init__(container, look)
+
+    def _new_journal(self, header: Callable[[], LogHeader]) -> Journal:
+        return Journal(self._journals, self._names, header)
 
     def _header(self) -> LogHeader:
         container = self.container
@@ -181,17 +190,85 @@ class JournaledTree(ClockedTree):
             self.journal.add(Operation(Op.CATCH_UP, time.time_ns(), stack.newest.id.hex(), flag=ours))
             self.journal.write()
 
+    def publishing(self) -> None:
+        """A version is about to be there. Raises OSError.
+
+        What it leaves out, bytes of files that nobody has closed, is in the next journal before: the process may end
+        between the two.
+        """
+        if self._following is not None:
+            self._dismissed.append(self._following)  # another writer was first, and this one has caught up
+            self._following = None
+        self._dismiss()
+        if self._writers or self._linked:
+            with suppress(OSError):  # the next one says nothing without this one, as long as there is no version
+                self.sync()
+            layer_id = self.container.pool.part.id
+            header = replace(self._header(), parent_id=layer_id, layer_id=secrets.token_bytes(16))
+            self._following = self._journal_of_open(header)
+            with suppress(OSError):
+                self._following.sync(self.container.lock)
+
     def commit(self, message: str = "") -> CommitReport | None:
         with self.container.lock:
-            report = super().commit(message)
-            if self.journal.records or self._linked:
-                try:
-                    self.journal.restart(
-                        self._still_open() if self._ending else chain(self._links(), self._still_open())
-                    )
-                except OSError as error:
-                    self.warn(f"files that are being written are not in the journal yet: {error}")
-            return report
+            layer_id = self.container.pool.part.id
+            try:
+                report = super().commit(message)
+                if report is None and self.journal.records:
+                    self._go_on_in(self._journal_of_open(self._header()))
+                return report
+            finally:
+                self._after_commit(layer_id)
+
+    def _after_commit(self, layer_id: bytes) -> None:
+        """layer_id: the id that the version would have; a commit that failed may have happened all the same."""
+        following, self._following = self._following, None
+        if self.container.pool.part.id != layer_id:
+            if following is not None and following.records:
+                self.container.pool.begin(following.layer_id)
+            self._go_on_in(following or self._new_journal(self._header))
+        elif following is not None:
+            self._dismissed.append(following)
+            with suppress(OSError):
+                self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Remove journals made for after a commit that failed: they would go on from the next one. Raises OSError."""
+        while self._dismissed:
+            self._dismissed[-1].discard()
+            self._dismissed.pop()
+
+    def _journal_of_open(self, header: LogHeader) -> Journal:
+        """A journal of what no version has: names that are one file, and files that are being written."""
+        journal = self._new_journal(lambda: header)
+        self._linked = {file for file in self._linked if len(file.bindings) > 1}
+        linked, writers = iter(self._linked), iter(self._writers.values())
+        if self._ending:  # nobody can write any more: only what was written and not closed is not in the version
+            linked = iter(())
+            writers = (writer for writer in writers if writer.file.draft is not None and not writer.file.judged)
+        for operation in chain(unclosed.links(self, linked), unclosed.still_open(self, writers)):
+            journal.add(operation)
+            with suppress(OSError):  # all of it has to wait at least
+                journal.make_room()
+        return journal
+
+    def _go_on_in(self, journal: Journal) -> None:
+        """All that was done before is in a version, or in this journal."""
+        old, self.journal = self.journal, journal if journal.records else self._new_journal(self._header)
+        try:
+            journal.write()
+        except OSError as error:
+            self.warn(f"files that are being written are not in the journal yet: {error}")
+        with suppress(OSError):  # one that is left is removed at the next open
+            old.discard()
+
+    def make_ready(self) -> None:
+        """Before anything changes. Raises ReadOnlyError, OSError."""
+        self.container.check_writable()
+        if self.journal.records and self.journal.layer_id != self.container.pool.part.id:
+            # a commit of which it was not known whether it happened has happened
+            self._go_on_in(self._journal_of_open(self._header()))
+        self.journal.make_room()
 
     def close(self) -> CommitReport | None:
         self._ending = True
@@ -225,8 +302,7 @@ class JournaledTree(ClockedTree):
         acknowledged: bool = True,
     ) -> T:
         """Do something, and record it. acknowledged: it has to be in the file when this returns."""
-        self.container.check_writable()
-        self.journal.make_room()  # before anything happens: where that fails, this has to
+        self.make_ready()  # before anything happens: where that fails, this has to
         time_ns = self.begin()
         operation = Operation(op, time_ns, path, new_path, number=number)
         try:
@@ -258,46 +334,6 @@ class JournaledTree(ClockedTree):
             return "/".join(node.path())
         file = self.file(node)
         return "/".join(self.path_of(file.bindings[0])) if file.bindings else None
-
-    def _links(self) -> Iterator[Operation]:
-        """What makes names one file again: in a version each is a file of its own, but here writes still meet all.
-
-        Not for chunks and documents, which would mean something else while their names are away.
-        """
-        self._linked = {file for file in self._linked if len(file.bindings) > 1}
-        for file in self._linked:
-            if any(binding.zarr is not None or binding.name in NAMES for binding in file.bindings):
-                continue
-            first, *others = ("/".join(self.path_of(binding)) for binding in file.bindings)
-            time_ns = file.mtime_ns - 1
-            yield Operation(Op.CREATE, time_ns, first, number=file.mode & 0o7777)
-            for other in others:
-                yield Operation(Op.CREATE, time_ns, other, number=file.mode & 0o7777)
-                yield Operation(Op.UNLINK, time_ns, other)
-                yield Operation(Op.LINK, time_ns, first, other)
-
-    def _still_open(self) -> Iterator[Operation]:
-        """What makes the files that are being written what they are, on top of the version just committed."""
-        drafted: set[File] = set()
-        for writer in self._writers.values():
-            file, draft = writer.file, writer.file.draft
-            if not file.bindings:
-                continue
-            if self._ending and (draft is None or file.judged):
-                continue  # nobody can write through it any more, and all that was written is committed
-            path = "/".join(self.path_of(file.bindings[0]))
-            time_ns = file.mtime_ns - 1  # the operation sets the time that comes next
-            yield Operation(Op.CREATE, time_ns, path, number=file.mode & 0o7777)
-            yield Operation(Op.OPEN, time_ns, path, handle=writer.handle)
-            if draft is None or file.judged or file in drafted:
-                continue
-            drafted.add(file)
-            for size in (draft.base_size, draft.size):
-                yield Operation(Op.RESIZE, time_ns, handle=writer.handle, number=size)
-            for offset, data in draft.changed_bytes():
-                yield Operation(Op.WRITE, time_ns, handle=writer.handle, number=offset, data=data)
-            if writer.flushed:
-                yield Operation(Op.FLUSH, time_ns, handle=writer.handle)
 
 
 def _setter(setattr_: Callable[..., Attr], ino: int, op: Op, number: int) -> Callable[[], Attr]:
@@ -350,8 +386,8 @@ class JournaledFile(OpenFile):
         with tree.container.lock:
             if not self.file.bindings:
                 return act()  # nobody can find it any more, and a journal begun since does not know the handle
-            if op is Op.WRITE:
-                tree.journal.make_room()
+            if op in (Op.WRITE, Op.RESIZE):
+                tree.make_ready()
             time_ns = tree.begin()
             operation = Operation(op, time_ns, handle=self.handle, number=number, data=data)
             try:

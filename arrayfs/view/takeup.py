@@ -72,7 +72,7 @@ def take_up(container: Container, journals: Store | None = None) -> None:
     """
     store = journals or container.store
     told = []
-    for found in find_journals(store, container.names):
+    for found in _without_repeats(container, store):
         part = None if found.locked else adopt_journal(store, found.name)
         if part is None:
             continue
@@ -96,6 +96,25 @@ def not_shown(container: Container, journals: Store | None = None) -> list[str]:
         "they are not shown"
         for name, size in uncommitted(journals or container.store, container.names, ids)
     ]
+
+
+def _without_repeats(container: Container, store: Store) -> list[FoundJournal]:
+    """All journals but those begun for the time after a commit that never happened, which are removed.
+
+    All that such a one has is in the journal that this commit would have ended, too. Only as long as that one is there
+    can it be told, so this comes first.
+    """
+    found = find_journals(store, container.names)
+    container.refresh()  # what their writers committed before they ended
+    committed = {layer.id for layer in container.stack.layers}
+    coming = {journal.header.layer_id for journal in found if journal.header and not journal.locked} - committed
+    kept = []
+    for journal in found:
+        if journal.header is None or journal.header.parent_id not in coming:
+            kept.append(journal)
+        elif not journal.locked and (part := adopt_journal(store, journal.name)) is not None:
+            part.discard()
+    return kept
 
 
 def _settle(container: Container, found: FoundJournal, part: Part, journals: Store) -> str:

@@ -280,6 +280,9 @@ class Tree(Nodes):
     def moving(self, stack: LayerStack) -> None:
         """The tree is about to go on from another version."""
 
+    def publishing(self) -> None:
+        """What was closed is about to be a version."""
+
     def close(self) -> CommitReport | None:
         """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way."""
         try:

@@ -5,13 +5,18 @@ Each of these was a loss, or an answer that was wrong, in a run of scripts/tortu
 
 from __future__ import annotations
 
+import errno
 import uuid
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
+from arrayfs.container import commit
 from arrayfs.container.container import Container
 from arrayfs.errors import StaleError
+from arrayfs.store import open_store
+from arrayfs.store.memory import MemoryPart
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from tests.t3_view.test_journal_crash import Client, State, put, shown
@@ -25,12 +30,12 @@ class Mounts:
     """A container in memory and its client: `remount` ends normally, `crash` without a word."""
 
     def __init__(self) -> None:
-        self._url = f"memory://{uuid.uuid4().hex}/t.af"
-        Container.create(self._url)
+        self.url = f"memory://{uuid.uuid4().hex}/t.af"
+        Container.create(self.url)
         self._open()
 
     def _open(self) -> None:
-        container = Container.open(self._url, "a")
+        container = Container.open(self.url, "a")
         take_up(container)
         self.reports = container.warnings
         self.tree = JournaledTree(container)
@@ -47,10 +52,11 @@ class Mounts:
         self.tree.close()
         self._open()
 
-    def crash(self) -> None:
-        after = image_of(self._url)
+    def crash(self, image: str | None = None) -> None:
+        """image: where what was left behind is, by default all that is there now."""
+        after = image or image_of(self.url)
         self.tree.container.close()
-        self._url = after
+        self.url = after
         self._open()
 
 
@@ -137,6 +143,17 @@ def test_a_chunk_keeps_the_number_it_is_known_by_when_its_array_outgrows_them(mo
     handle.release()
 
 
+def test_a_directory_is_known_by_its_number_when_its_array_outgrew_that_and_went(mounts: Mounts) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((3, 3), (1, 1)).content), *CHUNKS)
+    mounts.remount()
+    known = mounts.client.ino("x/c/2")
+    mounts.do(*put("x/t", v3((3, 5), (1, 1)).content), ("rename", "x/t", "x/zarr.json"))
+    mounts.do(("unlink", "x/zarr.json"), ("commit",))
+    mounts.tree.unlink(known, "0")
+    mounts.do(("rmdir", "x/c/2"))
+    assert mounts.state() == {"x": None, "x/c": None, "x/c/0": None, "x/c/0/0": b"a"}
+
+
 def test_what_a_new_shape_cut_off_is_not_opened_by_its_old_number(mounts: Mounts) -> None:
     mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((3, 3), (1, 1)).content), *CHUNKS)
     cut = mounts.client.ino("x/c/2/0")
@@ -145,3 +162,119 @@ def test_what_a_new_shape_cut_off_is_not_opened_by_its_old_number(mounts: Mounts
     with pytest.raises(StaleError):
         mounts.tree.open(cut, write=False, truncate=False)
     handle.release()
+
+
+def test_half_of_a_rewrite_is_no_whole_chunk_after_a_version(mounts: Mounts) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((8,), (4,)).content), ("mkdir", "x/c"), *put("x/c/0", b"abcd"))
+    mounts.do(("open", "x/c/0"), ("write", "x/c/0", 1, b"X"), ("commit",), ("mkdir", "d"))
+    mounts.crash()
+    assert mounts.state()["x/c/0"] == b"abcd"
+
+
+def test_a_chunk_begun_before_a_version_and_ended_after_it_is_whole(mounts: Mounts) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((8,), (4,)).content), ("mkdir", "x/c"), *put("x/c/0", b"abcd"))
+    mounts.do(
+        ("open", "x/c/0"), ("write", "x/c/0", 0, b"AB"), ("commit",), ("write", "x/c/0", 2, b"CD"), ("mkdir", "d")
+    )
+    mounts.crash()
+    assert mounts.state()["x/c/0"] == b"ABCD"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before it is published", "after"])
+def test_what_nobody_has_closed_survives_an_end_within_a_commit(
+    mounts: Mounts, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    mounts.do(*put("f", b"old"), ("open", "f"), ("write", "f", 3, b" and new"), ("mkdir", "d"))
+    images = []
+    publish = Container._publish
+
+    def publish_and_look(container: Container, *arguments: object) -> object:
+        if not late:
+            images.append(image_of(mounts.url))
+        layer = publish(container, *arguments)  # type: ignore[arg-type]
+        if late:
+            images.append(image_of(mounts.url))
+        return layer
+
+    monkeypatch.setattr(Container, "_publish", publish_and_look)
+    mounts.do(("commit",))
+    monkeypatch.undo()
+    mounts.crash(images[0])
+    assert mounts.state() == {"d": None, "f": b"old and new"}
+    assert not [name for name in mounts.tree.container.store.list() if ".log-" in name]
+
+
+def test_a_commit_that_failed_and_happened_all_the_same_ends_its_journal(
+    mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts.do(("mkdir", "d"))
+    publish = commit.publish
+
+    def published_and_failed(*arguments: object) -> object:
+        publish(*arguments).close()  # type: ignore[arg-type]
+        raise OSError(errno.EIO, "the reply was lost")
+
+    monkeypatch.setattr("arrayfs.container.container.publish", published_and_failed)
+    with pytest.raises(OSError, match="the reply was lost"):
+        mounts.tree.commit("message")
+    monkeypatch.undo()
+    mounts.do(("mkdir", "e"))
+    mounts.crash()
+    assert mounts.state() == {"d": None, "e": None}
+
+
+def test_a_journal_begun_within_a_commit_goes_before_the_one_that_it_repeats(
+    mounts: Mounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts.do(*put("f", b"f"), ("open", "f"), ("commit",), ("mkdir", "d"))
+    images = []
+    publish = Container._publish
+
+    def look_and_publish(container: Container, *arguments: object) -> object:
+        images.append(image_of(mounts.url))
+        return publish(container, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Container, "_publish", look_and_publish)
+    mounts.do(("commit",))
+    monkeypatch.undo()
+    store, _ = open_store(images[0])
+    assert len([name for name in store.list() if ".log-" in name]) == 2
+    calls = count(1)
+    discard = MemoryPart.discard
+
+    def discard_first(part: MemoryPart) -> None:
+        if next(calls) > 1:
+            raise OSError(errno.EIO, "the process has ended")
+        discard(part)
+
+    monkeypatch.setattr(MemoryPart, "discard", discard_first)
+    container = Container.open(images[0], "a")
+    with pytest.raises(OSError, match="the process has ended"):
+        take_up(container)
+    container.close()
+    monkeypatch.undo()
+    mounts.crash(images[0])
+    assert mounts.state() == {"d": None, "f": b"f"}
+    assert not any("left alone" in report for report in mounts.reports)
+    assert not [name for name in store.list() if ".log-" in name]
+
+
+def test_a_commit_of_nothing_keeps_what_nobody_has_closed(mounts: Mounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts.do(("create", "f"), ("write", "f", 0, b"new"), ("mkdir", "d"), ("commit",))
+    mounts.do(("create", "g"), ("unlink", "g"))
+    images = []
+    discard = MemoryPart.discard
+
+    def look_and_discard(part: MemoryPart) -> None:
+        images.append(image_of(mounts.url))
+        discard(part)
+        images.append(image_of(mounts.url))
+
+    monkeypatch.setattr(MemoryPart, "discard", look_and_discard)
+    mounts.do(("commit",))
+    monkeypatch.undo()
+    assert len(images) == 2
+    for image in images:
+        mounts.crash(image)
+        assert mounts.state() == {"d": None, "f": b"new"}
+        assert not [name for name in mounts.tree.container.store.list() if ".log-" in name]

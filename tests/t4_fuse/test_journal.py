@@ -41,6 +41,7 @@ def left_over(mounted: Mounted) -> list[str]:
     "a daemon that is killed loses nothing of it",
     "what A had closed is there, as a version of its own; of a chunk that A was still writing, the old content.",
     "a plain file has what had reached the disk's cache by then, a chunk or document its last closed content.",
+    "A native chunk of which all had reached it, written from its start to its exact length, is whole.",
 )
 def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.arange(12, dtype="i4").reshape(4, 3)
@@ -60,11 +61,13 @@ def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeyp
     array[2:, :] = -1
     (mounted / "a" / "c" / "0" / "1").unlink()
     chunk, plain = os.open(mounted / "a/c/0/0", os.O_WRONLY), os.open(mounted / "plain", os.O_CREAT | os.O_RDWR)
+    whole = os.open(mounted / "a/c/1/0", os.O_WRONLY)
     os.pwrite(chunk, b"half", 0)
+    os.pwrite(whole, np.full((2, 2), 7, "<i4").tobytes(), 0)
     os.pwrite(plain, b"closed", 0)
     os.close(os.dup(plain))
     kill(mounted, monkeypatch)
-    for fd in (chunk, plain):
+    for fd in (chunk, whole, plain):
         with suppress(OSError):  # the kernel has nobody to tell it to
             os.close(fd)
     assert len(left_over(mounted)) == 1
@@ -74,6 +77,7 @@ def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeyp
     assert isinstance(warnings, list)
     assert any("operations of a writer that ended were committed as t.2.af" in warning for warning in warnings)
     values[2:, :] = -1
+    values[2:, :2] = 7
     values[:2, 2:] = 0
     assert np.array_equal(zarr.open_array(str(mounted / "a"), mode="r")[:], values)
     assert not (mounted / "a" / "c" / "0" / "1").exists()
