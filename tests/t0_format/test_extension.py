@@ -263,7 +263,7 @@ EXTENSIONS = st.builds(
     renamed_from=st.dictionaries(U32, TEXTS, max_size=3),
     chunk_mtimes=st.dictionaries(U32, st.lists(I64, max_size=4).map(lambda row: np.array(row, np.int64)), max_size=3),
     array_marks=st.dictionaries(U32, U32, max_size=3),
-    unknown=st.dictionaries(st.integers(12, 2**32 - 1), st.binary(max_size=20), max_size=3).map(
+    unknown=st.dictionaries(st.integers(14, 2**32 - 1) | st.just(12), st.binary(max_size=20), max_size=3).map(
         lambda rows: tuple(sorted(rows.items()))
     ),
 )

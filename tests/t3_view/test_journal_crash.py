@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -192,8 +193,8 @@ def recovered(monkeypatch: pytest.MonkeyPatch, objects: dict[str, bytes]) -> Sta
 
 @pytest.fixture(scope="module")
 def empty() -> dict[str, bytes]:
-    Container.create("memory://journal-crash/t.af")
-    store = MemoryStore("journal-crash")
+    store = MemoryStore(uuid.uuid4().hex)
+    Container.create(f"{store.url}/t.af")
     blob = store.open("t.af")
     return {"t.af": blob.read(0, blob.size)}
 
