@@ -15,6 +15,7 @@ import pytest
 
 from arrayfs.fuse.runtime import MAX_PARKED, PAUSE, REST, SPIN_NS, InlineRuntime, is_end_of_connection
 from tests.t4_fuse.conftest import Server
+from tests.t4_fuse.posix import refused
 
 CONTENT = bytes(range(256)) * 16
 
@@ -117,11 +118,8 @@ def test_a_session_terminated_before_it_began_ends_at_once(
     start("serve_runtime.py", runtime).wait_for("returned")
 
 
-@pytest.mark.parametrize("runtime", ["direct", "inline"])
-def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(
-    runtime: str, start: Start, mountpoint: Path
-) -> None:
-    server = start("serve_runtime.py", runtime)
+def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", "inline")
     with ThreadPoolExecutor(1) as pool:
         parked = pool.submit(_try_to_open, mountpoint / "gate")
         server.wait_for("parked")
@@ -132,6 +130,15 @@ def test_a_bug_in_a_handler_is_raised_after_parked_requests_are_finished(
         bug.join()
         parked.result()
     assert "passed" in server.heard
+
+
+def test_a_bug_in_a_handler_is_the_error_of_its_request(start: Start, mountpoint: Path) -> None:
+    server = start("serve_runtime.py", "direct")
+    with refused(errno.EIO):
+        os.open(mountpoint / "bug", os.O_RDONLY)
+    assert (mountpoint / "plain").read_bytes() == CONTENT
+    server.unmount()
+    server.wait_for("returned")
 
 
 def _try_to_open(path: Path) -> None:
