@@ -40,7 +40,7 @@ class DirectRuntime(InlineRuntime):
 
     Invariants
     - The buffer holds the request that is answered just now: what a parked handler still needs of it was copied.
-    - `_resumed` is filled by worker threads, which then write to `_wake`; all else belongs to the thread of `run`.
+    - `_resumed` is filled by worker threads, which then `_wake` that of `run`; all else belongs to the latter.
     """
 
     takes_fields = True
@@ -91,7 +91,7 @@ class DirectRuntime(InlineRuntime):
                 answer()
                 continue
             else:
-                os.eventfd_read(self._wake)
+                self._rest()
             self._go_on()
 
     # --- parking ------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class DirectRuntime(InlineRuntime):
     def _come_back(self, go_on: Callable[[], None], _parked: Future[Any]) -> None:
         """Called in the worker's thread."""
         self._resumed.append(go_on)
-        os.eventfd_write(self._wake, 1)
+        self._wake()
 
     def _go_on(self) -> None:
         """Answer those whose parked work is done."""

@@ -18,6 +18,8 @@ import contextlib
 import logging
 import os
 import select
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -123,7 +125,9 @@ class InlineRuntime:
     Invariants
     - At most one loop waits for the device; it is the one that holds pyfuse3's read lock, which therefore never waits.
       (A loop that comes back from a parked request while another one reads ends itself: pyfuse3's `min_tasks` is 0.)
-    - `_done` is filled by worker threads, which then write to `_wake`; everything else belongs to the thread of `run`.
+    - `_done` is filled by worker threads, which then `_wake` that of `run`; everything else belongs to the latter.
+    - A signal wakes it too: one that comes between Python's last look for signals and the `poll` would else be handled
+      with the next request, whenever that comes.
     """
 
     takes_fields = False
@@ -134,15 +138,18 @@ class InlineRuntime:
         self._parked = 0
         self._closing = False
         self._running = False
-        self._wake = -1
+        self._woken = self._waker = -1  # the ends of a pipe
         self._device = -1
         self._poll = select.poll()
         self._luck = 0  # short waits so far, less PRICE for each long one; above 0, spinning is likely to pay
         self._threads = ThreadPoolExecutor(MAX_PARKED, "arrayfs-parked")
 
     def run(self, operations: pyfuse3.Operations) -> None:
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
-        self._poll.register(self._wake, select.POLLIN)
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._poll.register(self._woken, select.POLLIN)
+        woken_by_signals = threading.current_thread() is threading.main_thread()
+        if woken_by_signals:
+            signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         pyfuse3.__dict__["trio"] = self._stand_in()
         self._running = True
         try:
@@ -155,7 +162,10 @@ class InlineRuntime:
             self._running = False
             self._threads.shutdown()  # before the close: the last worker may still be about to write to it
             pyfuse3.__dict__["trio"] = trio
-            os.close(self._wake)
+            if woken_by_signals:
+                signal.set_wakeup_fd(-1)
+            os.close(self._woken)
+            os.close(self._waker)
 
     def terminate(self) -> None:
         self._closing = True
@@ -183,7 +193,7 @@ class InlineRuntime:
 
     def _notify_closing(self, _device: int) -> None:
         self._closing = True
-        os.eventfd_write(self._wake, 1)
+        self._wake()
 
     def _wait_readable(self, device: int) -> Done[None] | Loop:
         if self._request_is_there(device):
@@ -207,7 +217,7 @@ class InlineRuntime:
         events = self._wait()
         if len(events) == 1 and events[0][0] == device:
             return True
-        os.eventfd_read(self._wake)
+        self._rest()
         if self._closing:
             raise trio.ClosedResourceError
         return False
@@ -275,13 +285,21 @@ class InlineRuntime:
     def _resume(self, loop: Loop, _work: Future[Any]) -> None:
         """Called in the worker's thread."""
         self._done.append(loop)
-        os.eventfd_write(self._wake, 1)
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: it is as good as awake
+            os.write(self._waker, b"w")
+
+    def _rest(self) -> None:
+        """Forget why we were woken, before looking for what there is to do."""
+        os.read(self._woken, select.PIPE_BUF)
 
     def _sleep_until_done(self) -> None:
-        poll = select.poll()  # not eventfd_read: that is not taken up again after a signal
-        poll.register(self._wake, select.POLLIN)
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
         poll.poll()
-        os.eventfd_read(self._wake)
+        self._rest()
 
 
 class _Turn:

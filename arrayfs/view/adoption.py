@@ -46,6 +46,21 @@ class Adoption:
                 self._tree.files.own(child)
                 self._tree.files.judge(child, final=True)
 
+    def adopt_fitting(self, directory: Directory, zarr: ZarrArray, components: Components = ()) -> None:
+        """The array has grown: plain files with the name and the length of a chunk become it; others are not read."""
+        for name, child in list(directory.children.items()):
+            path = (*components, name)
+            if isinstance(child, Directory):
+                if child.owner is zarr:
+                    self.adopt_fitting(child, zarr, path)
+            elif (
+                zarr.coord_of(path) is not None
+                and not child.writers
+                and zarr.chunks.accepts(self._tree.files.size(child)) is not False
+            ):
+                self._tree.files.own(child)
+                self._tree.files.judge(child, final=True)
+
     def adopt_below(self, directory: Directory) -> None:
         """The same for a directory that has just come to where it is."""
         if directory.owner is not None:

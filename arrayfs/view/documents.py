@@ -277,6 +277,7 @@ class Documents:
                     self._container.respec(zarr.array, spec, self._tree.now())
                     zarr.chunks = OpaqueChunks() if opaque else NativeChunks(spec)
                     follow_spec(self._tree, zarr, coords, old)
+                    self._tree.adoption.adopt_fitting(directory, zarr)
                 if not opaque:
                     self._container.set_attributes(zarr.array, dict(document.typed))
                 return

@@ -12,6 +12,7 @@ import signal
 import stat
 import sys
 import threading
+from pathlib import Path
 
 import pyfuse3
 
@@ -73,6 +74,14 @@ class FewFiles(pyfuse3.Operations):
         raise OSError(errno.ENOSPC, "no space")
 
 
+def signal_beside_the_wait() -> None:
+    """Once the main thread waits for requests: a signal that does not end its `poll`, as it comes to another thread."""
+    waits_in = Path("/proc/self/wchan")  # of the main thread
+    while "poll" not in waits_in.read_text() != "0":  # 0: not told here
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+
 def main(mountpoint: str, name: str) -> None:
     runtime = make_runtime(name)
     operations = FewFiles(runtime)
@@ -81,6 +90,8 @@ def main(mountpoint: str, name: str) -> None:
         for line in sys.stdin:
             if line == "go\n":
                 operations.gate.set()
+            if line == "signal\n":
+                signal_beside_the_wait()
 
     def on_signal(number: int, frame: object) -> None:
         runtime.terminate()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from arrayfs.container.container import Container
 from tests.mounts import Mounted
 from tests.t0_format.golden import VECTORS
 from tests.t4_fuse.documents import GROUP3, array3, ints, put, write
@@ -122,6 +123,25 @@ def test_resizing(mounted: Mounted, between: bool, opaque: bool) -> None:
     assert (mounted / "a/c/1").read_bytes() == edge
     assert (mounted / "a/c/0").read_bytes() == ints(0, 1, 2, 3)
     assert files_below(mounted / "a") == ["c/0", "c/1", "zarr.json"]
+
+
+@keeps("A file that was written with the name of a chunk outside the shape becomes that chunk when the array grows")
+@pytest.mark.parametrize("between", [False, True])
+def test_growing_over_a_file(mounted: Mounted, between: bool) -> None:
+    write(mounted / "a/zarr.json", array3([4], [4], fill_value=7))
+    put(mounted / "a/c/0", 1, 2, 3, 4)
+    put(mounted / "a/c/1", 5, 6, 8, 9)
+    (mounted / "a/c/2").write_bytes(b"another length")
+    if between:
+        mounted.remount()
+    assert (mounted / "a/c/1").read_bytes() == ints(5, 6, 8, 9)
+    write(mounted / "a/zarr.json", array3([6], [4], fill_value=7))
+    for _ in range(2):
+        assert (mounted / "a/c/1").read_bytes() == ints(5, 6, 7, 7)
+        assert (mounted / "a/c/2").read_bytes() == b"another length"
+        mounted.remount()
+    with Container.open(str(mounted.container)) as container:
+        assert container.get("a").coords().tolist() == [[0], [1]]
 
 
 @keeps("What lies outside the shape at any time is gone")

@@ -111,6 +111,13 @@ def test_a_signal_ends_an_idle_session(runtime: str, start: Start) -> None:
 
 
 @both
+def test_a_signal_that_comes_just_before_the_wait_for_requests_is_heard(runtime: str, start: Start) -> None:
+    server = start("serve_runtime.py", runtime)
+    server.tell("signal")
+    server.wait_for("returned")
+
+
+@both
 def test_a_session_terminated_before_it_began_ends_at_once(
     runtime: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
