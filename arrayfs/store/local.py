@@ -107,7 +107,6 @@ class LocalPart:
             self._disown(file)
 
     def replace(self, name: str) -> None:
-        """As `publish`, but whatever has the name is replaced, in one step."""
         check_name(name)
         with self._lock:
             file = self._ready_to_show()
@@ -234,6 +233,16 @@ class LocalLock:
         self._owner = os.getpid()
 
 
+class LocalHold:
+    """A shared flock on the file itself, which goes with the file when that gets another name."""
+
+    def __init__(self, file: Descriptor) -> None:
+        self._file: Descriptor | None = file
+
+    def release(self) -> None:
+        self._file = None
+
+
 class LocalStore:
     """The files of one folder."""
 
@@ -291,6 +300,13 @@ class LocalStore:
             raise
         part.close()
 
+    def rename(self, name: str, new: str) -> None:
+        try:
+            self._folder.rename_over(check_name(name), check_name(new), f".{new}{protocol.PUT_SUFFIX}")
+        except FileNotFoundError:
+            raise MissingObjectError(f"{self._folder.path_of(name)}: no such object") from None
+        self._folder.sync()
+
     def delete(self, name: str) -> None:
         path = self._folder.path_of(check_name(name))
         try:
@@ -301,6 +317,15 @@ class LocalStore:
 
     def lock(self, name: str) -> LocalLock:
         return LocalLock(self._folder, check_name(name))
+
+    def hold(self, name: str) -> LocalHold:
+        file, _ = open_regular(self._folder, check_name(name))
+        fcntl.flock(file.fd, fcntl.LOCK_SH)
+        return LocalHold(file)
+
+    def is_held(self, name: str) -> bool:
+        file, _ = open_regular(self._folder, check_name(name))
+        return not try_flock(file.fd, fcntl.LOCK_EX)
 
     def take_after(self, name: str) -> None:
         self._folder.model = check_name(name)

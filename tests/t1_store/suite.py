@@ -57,6 +57,45 @@ class StoreSuite(BlobSuite, PartSuite):
         with pytest.raises(MissingObjectError, match="a: no such object"):
             store.delete("a")
 
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_rename(self, store: Store, taken: bool) -> None:
+        store.put("a", b"one", replace=False)
+        if taken:
+            store.put("b", b"two", replace=False)
+            reader = store.open("b")
+        for _ in range(2):  # a second time nothing changes
+            if "a" in store.list():
+                store.rename("a", "b")
+            assert content(store, "b") == b"one"
+            assert set(store.list()) - {"a"} == {"b"}
+        if taken:
+            assert reader.read(0, 3) == b"two"
+        store.put("a", b"three", replace=True)
+        assert content(store, "b") == b"one"
+        with pytest.raises(MissingObjectError, match="c: no such object"):
+            store.rename("c", "b")
+
+    def test_an_object_is_held_until_all_have_let_go(self, open_store: OpenStore) -> None:
+        store, other = open_store(), open_store()
+        store.put("a", b"one", replace=False)
+        assert not store.is_held("a")
+        first, second = store.hold("a"), other.hold("a")
+        assert store.is_held("a")
+        assert other.is_held("a")
+        store.rename("a", "b")
+        assert store.is_held("b")
+        first.release()
+        assert store.is_held("b")
+        second.release()
+        second.release()
+        assert not store.is_held("b")
+        forgotten = store.hold("b")
+        del forgotten
+        assert not store.is_held("b")
+        for call in (store.hold, store.is_held):
+            with pytest.raises(MissingObjectError, match="c: no such object"):
+                call("c")
+
     def test_list_is_sorted(self, store: Store) -> None:
         for name in ("b", "a.10.af", "a.af", "ü", "a.9.af", "-x"):
             store.put(name, b"", replace=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from arrayfs.store import MemoryStore
-from arrayfs.store.protocol import Blob, Lock, Part
+from arrayfs.store.protocol import Blob, Hold, Lock, Part
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -111,9 +111,21 @@ class FaultStore:
         with self.fault.call(f"put {name}"):
             self.inner.put(name, data, replace=replace)
 
+    def rename(self, name: str, new: str) -> None:
+        with self.fault.call(f"rename {name} {new}"):
+            self.inner.rename(name, new)
+
     def delete(self, name: str) -> None:
         with self.fault.call(f"delete {name}"):
             self.inner.delete(name)
+
+    def hold(self, name: str) -> Hold:
+        with self.fault.call(f"hold {name}"):
+            return self.inner.hold(name)
+
+    def is_held(self, name: str) -> bool:
+        with self.fault.call(f"is_held {name}"):
+            return self.inner.is_held(name)
 
     def lock(self, name: str) -> Lock:
         with self.fault.call("lock"):
@@ -134,6 +146,9 @@ class FaultBlob:
     def read(self, offset: int, size: int) -> bytes:
         with self._store.fault.call(f"read {self.name}"):
             return self._inner.read(offset, size)
+
+    def is_current(self) -> bool:
+        return self._inner.is_current()
 
     def close(self) -> None:
         self._inner.close()
@@ -179,6 +194,12 @@ class FaultPart:
             self._store.inner.put(name, self._inner.read(0, self.size), replace=False)
         with self._store.fault.call("unlink"):
             self._inner.discard()
+        self._store.synced.pop(self.name)
+
+    def replace(self, name: str) -> None:
+        self.sync()
+        with self._store.fault.call(f"replace {name}"):
+            self._inner.replace(name)
         self._store.synced.pop(self.name)
 
     def discard(self) -> None:

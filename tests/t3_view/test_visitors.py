@@ -17,6 +17,7 @@ from arrayfs.store import MemoryStore
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from arrayfs.view.tree import Tree, open_tree
+from tests.conftest import Tell
 from tests.t2_container.faults import Fault, FaultStore, Stop
 from tests.t3_view.test_journal_crash import CALLS, OPTIONS, Client, State, abandon, empty, opened, run, shown, states
 
@@ -105,7 +106,7 @@ def recovered(store: FaultStore, *, unsynced: bool, on_conflict: str = "fail") -
 
 
 def test_a_writer_that_comes_in_at_any_call_and_a_process_that_stops_at_any_later_one(
-    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], tell: Tell
 ) -> None:
     explored = landed = 0
     for at in range(1, 10_000):
@@ -132,8 +133,7 @@ def test_a_writer_that_comes_in_at_any_call_and_a_process_that_stops_at_any_late
         if not came:
             break
     assert landed > 100
-    with capsys.disabled():
-        print(f"\n{explored} states after a visit", end="")  # noqa: T201  how much was tried is part of the answer
+    tell(f"{explored} states after a visit")
 
 
 def test_a_writer_of_the_same_file_that_comes_in_at_any_call(
