@@ -130,6 +130,10 @@ class Layer:
         """A block's bytes as they stand in the file, checksum verified."""
         return self._checked(row, lambda: self._stored_block(row))
 
+    def unpack(self, row: int, stored: bytes) -> bytes | memoryview:
+        """What `read_stored` gave, unpacked."""
+        return self._checked(row, lambda: decompress(self.codec(row), stored, self._sizes[row]))
+
     def codec(self, row: int) -> str | None:
         """The name of a block's codec; None: not compressed."""
         return self.footer.blocks.codec_names[self._codecs[row]]

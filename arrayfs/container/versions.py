@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -226,14 +226,19 @@ def _times(layers: Sequence[Layer]) -> list[int]:
     return times
 
 
-def _tags(layers: Sequence[Layer], by_number: dict[int, int]) -> dict[str, int]:
-    """Which version each tag names, by its place (docs/FORMAT.md, "Sections")."""
+def tags_said(layers: Iterable[Layer]) -> dict[str, int | None]:
+    """What these layers say of tags, the newest word of each: the number of a version, None if it names none."""
     numbers: dict[str, int | None] = {}
     for ext in (layer.extension for layer in layers if layer.extension is not None):
         for one in ext.merged:
             numbers.update(dict.fromkeys(one.tags, one.number))
         numbers.update(dict.fromkeys(ext.tags, ext.version))
         numbers.update((change.name, change.version) for change in ext.tag_changes)
-    named = {tag: number for tag, number in numbers.items() if number is not None and number in by_number}
+    return numbers
+
+
+def _tags(layers: Sequence[Layer], by_number: dict[int, int]) -> dict[str, int]:
+    """Which version each tag names, by its place (docs/FORMAT.md, "Sections")."""
+    named = {tag: number for tag, number in tags_said(layers).items() if number is not None and number in by_number}
     # a container may come from anyone: what arrayfs would not have set is none
     return {tag: by_number[number] for tag, number in named.items() if not _fault(tag)}
