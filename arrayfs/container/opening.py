@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
@@ -107,17 +107,22 @@ def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> tupl
             return None, layers
         place = ids.index(newest.id) + 1
         return LayerStack.of(layers[:place]), layers[place:]
-    known = {layer.name for layer in stack.layers}  # asked every second, also of ten thousand layers
+    return stack, _counting(open_above(store, names, stack.layers), stack)
+
+
+def open_above(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> list[Layer]:
+    """Open the layer files with higher numbers than the last of these, in order. Raises FormatError."""
+    known = {layer.name for layer in layers}  # asked every second, also of ten thousand layers
     numbered = sorted((names.parse_sidecar(name) or 0, name) for name in store.list() if name not in known)
     found: list[Layer] = []
     try:
         for number, name in numbered:
-            if number > newest.number:
+            if number > layers[-1].number:
                 found.append(open_layer(number, store.open(name)))
     except BaseException:
         close_all(found)
         raise
-    return stack, _counting(found, stack)
+    return found
 
 
 def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, Hold]:
