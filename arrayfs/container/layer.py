@@ -130,6 +130,10 @@ class Layer:
         """A block's bytes as they stand in the file, checksum verified."""
         return self._checked(row, lambda: self._stored_block(row))
 
+    def checksum(self, row: int) -> int | None:
+        """CRC-32C of a block's bytes in the file, as was written; None if the layer does not say."""
+        return None if self._crcs is None else self._crcs[row]
+
     def unpack(self, row: int, stored: bytes) -> bytes | memoryview:
         """What `read_stored` gave, unpacked."""
         return self._checked(row, lambda: decompress(self.codec(row), stored, self._sizes[row]))

@@ -169,7 +169,7 @@ class Repacker:
             return
         numbers = range(wanted.low, wanted.high)
         ranges = zip(numbers, *self._ranges(wanted), strict=True)
-        new = [number for number, start, size in ranges if not self._is_twin(number, _cut(wanted, raw, start, size))]
+        new = [n for n, start, size in ranges if not self._is_twin(n, _cut(wanted, raw, start, size), wanted)]
         if len(new) == len(numbers) and self._can_stay(wanted):
             self._copy(wanted, stored)
             for number in new:
@@ -202,7 +202,8 @@ class Repacker:
         return small_enough and 2 * size >= self._block_size
 
     def _copy(self, wanted: _Wanted, stored: bytes) -> None:
-        row = self._part.copy_block(wanted.layer.codec(wanted.row), stored, wanted.layer.block_size(wanted.row))
+        layer, row = wanted.layer, wanted.row
+        row = self._part.copy_block(layer.codec(row), stored, layer.block_size(row), layer.checksum(row))
         self._rows[wanted.low : wanted.high] = row
         self._starts[wanted.low : wanted.high] = self._plan.offsets[wanted.low : wanted.high]
 
@@ -227,9 +228,13 @@ class Repacker:
         self._starts[numbers] = np.cumsum([0, *map(len, contents[:-1])])
         self._waiting[codec], self._waiting_size[codec] = [], 0
 
-    def _is_twin(self, number: int, content: memoryview) -> bool:
+    def _is_twin(self, number: int, content: memoryview, wanted: _Wanted) -> bool:
         """Whether the same was stored before, or is about to be."""
-        first = self._seen.setdefault((crc32c(content), len(content)), number)
+        checksum = None
+        if wanted.layer.codec(wanted.row) is None and len(content) == wanted.layer.block_size(wanted.row):
+            checksum = wanted.layer.checksum(wanted.row)  # of just these bytes, and it was looked at
+        key = crc32c(content) if checksum is None else checksum, len(content)
+        first = self._seen.setdefault(key, number)
         if first != number and self._content(first) == content:
             self._twins.append((number, first))
             return True
