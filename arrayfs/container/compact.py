@@ -173,15 +173,13 @@ class Compaction:
                     one = write_merged(run, self._stack, self._versions, part, self._options, advance)
                     part.part.sync()
                 except BaseException:
-                    with suppress(OSError):
-                        part.discard()
+                    _give_up(part)
                     raise
                 sealed.append(one)
             runs = self._exchange(sealed)
         finally:
             for one in sealed:
-                with suppress(OSError):
-                    one.part.discard()
+                _give_up(one.part)
         progress(total, total)
         after = opening.open_stack(self._store, self._names)
         size = sum(layer.blob.size for layer in after.layers[: len(self._stack.layers)])
@@ -215,6 +213,13 @@ class Compaction:
             finally:
                 opening.close_all(opened)
         return [run for run, _ in chosen]
+
+
+def _give_up(part: LayerPart) -> None:
+    """Remove it, or leave it to the next open for writing."""
+    with suppress(OSError):
+        part.discard()
+    part.keep()
 
 
 def _estimate(run: Run) -> int:

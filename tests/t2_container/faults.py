@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -59,6 +59,23 @@ class Fault:
         if self.code is None:
             raise Stop
         raise OSError(self.code, os.strerror(self.code))
+
+
+@dataclass(slots=True)
+class VisitedFault(Fault):
+    """Somebody comes in at call number `visited`, before it."""
+
+    visited: int = 0
+    visitor: Callable[[], None] = lambda: None
+    inside: bool = field(default=False)
+
+    @contextmanager
+    def call(self, name: str) -> Iterator[None]:
+        if self.calls + 1 == self.visited and not self.inside:
+            self.inside = True
+            self.visitor()
+        with Fault.call(self, name):  # super() does not know a class with slots
+            yield
 
 
 class FaultStore:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -18,7 +17,7 @@ from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from arrayfs.view.tree import Tree, open_tree
 from tests.conftest import Tell
-from tests.t2_container.faults import Fault, FaultStore, Stop
+from tests.t2_container.faults import Fault, FaultStore, Stop, VisitedFault
 from tests.t3_view.test_journal_crash import CALLS, OPTIONS, Client, State, abandon, empty, opened, run, shown, states
 
 __all__ = ["empty", "states"]  # fixtures
@@ -34,23 +33,6 @@ def container_in(store: MemoryStore, *, read_only: bool = False, on_conflict: st
     if not read_only:
         take_up(container)
     return container
-
-
-@dataclass
-class VisitedFault(Fault):
-    """Somebody comes in at call number `visited`, before it."""
-
-    visited: int = 0
-    visitor: Callable[[], None] = lambda: None
-    inside: bool = field(default=False)
-
-    @contextmanager
-    def call(self, name: str) -> Iterator[None]:
-        if self.calls + 1 == self.visited and not self.inside:
-            self.inside = True
-            self.visitor()
-        with super().call(name):
-            yield
 
 
 @dataclass
