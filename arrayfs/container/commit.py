@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arrayfs.container.builder import LayerBuilder
-from arrayfs.container.layer import Layer, open_layer
+from arrayfs.container.layer import Layer, mark_of, open_layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
@@ -102,7 +102,7 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
             sealed.part.part.publish(names.sidecar(number))
         except ObjectExistsError:
             return None
-        return _adopted(store.open(names.sidecar(number)), sealed, number), store.hold(names.sidecar(number))
+        return _adopted(store.open(names.sidecar(number)), sealed, number), store.hold(mark_of(sealed.part.id))
 
 
 def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> tuple[Layer, Hold] | None:
@@ -115,7 +115,7 @@ def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: in
             return None
         if found.id != sealed.part.id:
             return None
-        return _adopted(blob, sealed, number), store.hold(blob.name)
+        return _adopted(blob, sealed, number), store.hold(mark_of(found.id))
 
 
 def _adopted(blob: Blob, sealed: SealedPart, number: int) -> Layer:

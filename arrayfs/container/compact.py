@@ -18,12 +18,12 @@ from arrayfs.container.commit import SealedPart
 from arrayfs.container.container import Container
 from arrayfs.container.exchange import finish, odd_names
 from arrayfs.container.journal import versions_needed
-from arrayfs.container.layer import Layer, extension_row, open_layer
+from arrayfs.container.layer import Layer, extension_row, mark_of, open_layer
 from arrayfs.container.merged import Run, write_merged
 from arrayfs.container.part import LayerPart
 from arrayfs.container.repack import KEEP, PackOptions
 from arrayfs.container.versions import Version, VersionTable
-from arrayfs.errors import ConflictError, FormatError, MissingObjectError
+from arrayfs.errors import ConflictError, FormatError
 from arrayfs.store.protocol import ATOMIC_RENAME, Store
 
 # Called with bytes of blocks that were dealt with, and of all files that are merged.
@@ -122,13 +122,7 @@ class Compaction:
         ids = set[bytes]().union(*(versions_needed(store, self._names) for store in self._journals))
         newest = len(self._stack.layers) - 1
         older = enumerate(self._stack.layers[:-1])
-        return {newest, *(place for place, layer in older if layer.id in ids or self._is_held(layer))}
-
-    def _is_held(self, layer: Layer) -> bool:
-        try:
-            return self._store.is_held(layer.name)
-        except MissingObjectError:
-            return False  # exchanged by another, which is found out later
+        return {newest, *(place for place, layer in older if layer.id in ids or self._store.is_held(mark_of(layer.id)))}
 
     # --- what it would do ---------------------------------------------------------------------------------------------
 

@@ -252,9 +252,11 @@ class Container:
         """
         with self.lock:
             self.check_writable()
-            tried = False
+            refused = False
             while True:
-                if not self._catch_up() and tried:
+                before = self.stack
+                self._catch_up()
+                if refused and self.stack is before:
                     name = self.names.sidecar(self.stack.newest.number + 1)
                     raise ConflictError(f"{name} was committed by another writer, but it is no file of a layer")
                 if self.pool.doubtful:
@@ -267,7 +269,8 @@ class Container:
                 report = self._try_to_commit(tombstones, changed, message)
                 if report is not None:
                     return report
-                tried = True
+                # what lies above may only repeat what is here: then a compaction ended half way
+                refused = not opening.finish_exchange(self.store, self.names)
 
     def refresh(self) -> bool:
         """Show what others committed since; whether there was anything. A writer's own changes wait for its commit."""
@@ -367,8 +370,6 @@ class Container:
         layer = self._publish(sealed, changed)
         if layer is None:
             self.pool.part.cut_back(mark)
-            if len(opening.sidecars(self.store, self.names)) >= len(self.stack.layers):
-                opening.finish_exchange(self.store, self.names)  # what is above may only repeat what is here
             return None
         chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
         return CommitReport(layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks)

@@ -179,6 +179,11 @@ class Layer:
         self.blob.close()
 
 
+def mark_of(layer_id: bytes) -> int:
+    """What those who build on a layer hold in the store (`Store.hold`), whichever file it is in."""
+    return int.from_bytes(layer_id[:8], "little") >> 2
+
+
 def open_layer(number: int, blob: Blob) -> Layer:
     """Read and check the tail of one layer file.
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from arrayfs.container.exchange import finish, ids_of, without_arrays, without_repetitions
-from arrayfs.container.layer import Layer, open_layer
+from arrayfs.container.layer import Layer, mark_of, open_layer
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import VersionTable
 from arrayfs.errors import FormatError, LockedError, MissingObjectError
@@ -136,7 +136,7 @@ def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, H
             if stack.newest.blob.is_current():
                 found = sidecars(store, names)
                 if len(found) < len(stack.layers) or not _finish(store, names, found):
-                    return stack, store.hold(stack.newest.name)
+                    return stack, store.hold(mark_of(stack.newest.id))
         close_all(stack.layers)
 
 
@@ -144,13 +144,14 @@ def hold(store: Store, names: ContainerNames, newest: Layer) -> Hold | None:
     """Say that somebody builds on this layer; None if a compaction has exchanged the files, so that it is too late."""
     # under the lock, for then no compaction is between looking who holds what and exchanging it
     with store.lock(names.lock):
-        return store.hold(newest.name) if newest.blob.is_current() else None
+        return store.hold(mark_of(newest.id)) if newest.blob.is_current() else None
 
 
 def finish_exchange(store: Store, names: ContainerNames) -> bool:
     """Finish an exchange of files that was left half done; whether there was one. Raises OSError, FormatError."""
     with store.lock(names.lock):
-        return _finish(store, names, sidecars(store, names))
+        found = sidecars(store, names)
+        return _finish(store, names, found)
 
 
 def _finish(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> bool:

@@ -45,9 +45,6 @@ class _KeptBlob:
     def close(self) -> None:
         """Nothing is open."""
 
-    def release(self) -> None:
-        """Nobody else sees it, so nobody has to be told that it is held."""
-
 
 class BaseLastStore:
     """A store in which one object, once put, is there for us alone until `release`."""
@@ -95,13 +92,11 @@ class BaseLastStore:
     def delete(self, name: str) -> None:
         self._store.delete(name)
 
-    def hold(self, name: str) -> Hold:
-        if name == self._base and self._kept is not None:
-            return _KeptBlob(name, self._kept)
-        return self._store.hold(name)
+    def hold(self, mark: int) -> Hold:
+        return self._store.hold(mark)
 
-    def is_held(self, name: str) -> bool:
-        return self._store.is_held(name)
+    def is_held(self, mark: int) -> bool:
+        return self._store.is_held(mark)
 
     def lock(self, name: str) -> Lock:
         return self._store.lock(name)

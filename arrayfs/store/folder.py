@@ -104,6 +104,10 @@ class Folder:
                 return
         os.fchmod(file.fd, 0o666 & ~umask_of_process())
 
+    def opened_again(self) -> Descriptor:
+        """The folder, with a place and locks of its own."""
+        return Descriptor(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd), self.path)
+
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self.fd)
 

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -233,8 +234,16 @@ class LocalLock:
         self._owner = os.getpid()
 
 
+# fcntl(2): struct flock of 64-bit systems.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+def _one_byte(kind: int, offset: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0)
+
+
 class LocalHold:
-    """A shared flock on the file itself, which goes with the file when that gets another name."""
+    """A shared lock on one byte of the folder, for what is not there cannot be replaced under it."""
 
     def __init__(self, file: Descriptor) -> None:
         self._file: Descriptor | None = file
@@ -318,14 +327,19 @@ class LocalStore:
     def lock(self, name: str) -> LocalLock:
         return LocalLock(self._folder, check_name(name))
 
-    def hold(self, name: str) -> LocalHold:
-        file, _ = open_regular(self._folder, check_name(name))
-        fcntl.flock(file.fd, fcntl.LOCK_SH)
+    def hold(self, mark: int) -> LocalHold:
+        file = self._folder.opened_again()
+        with suppress(OSError):  # some file systems lock no folders
+            fcntl.fcntl(file.fd, fcntl.F_OFD_SETLK, _one_byte(fcntl.F_RDLCK, mark))
         return LocalHold(file)
 
-    def is_held(self, name: str) -> bool:
-        file, _ = open_regular(self._folder, check_name(name))
-        return not try_flock(file.fd, fcntl.LOCK_EX)
+    def is_held(self, mark: int) -> bool:
+        file = self._folder.opened_again()
+        try:
+            answer = fcntl.fcntl(file.fd, fcntl.F_OFD_GETLK, _one_byte(fcntl.F_WRLCK, mark))
+        except OSError:
+            return False
+        return int(_FLOCK.unpack(answer)[0]) != fcntl.F_UNLCK
 
     def take_after(self, name: str) -> None:
         self._folder.model = check_name(name)

@@ -28,7 +28,6 @@ class _Object:
         self.content = content
         self.mtime_ns = time.time_ns()
         self.owner: weakref.ref[MemoryPart] | None = None
-        self.holds: weakref.WeakSet[MemoryHold] = weakref.WeakSet()
 
     def has_owner(self) -> bool:
         return self.owner is not None and self.owner() is not None
@@ -42,6 +41,7 @@ class _Shared:
         self.guard = threading.Lock()
         self.objects: dict[str, _Object] = {}
         self.locks: dict[str, threading.Lock] = {}
+        self.holds: weakref.WeakSet[MemoryHold] = weakref.WeakSet()
 
     def find(self, name: str) -> _Object:
         found = self.objects.get(name)
@@ -183,16 +183,14 @@ class MemoryPart:
 
 
 class MemoryHold:
-    """One of those who hold an object, until nobody refers to it."""
+    """One that is held until it is released, or nobody refers to it."""
 
-    def __init__(self, found: _Object) -> None:
-        self._object: _Object | None = found
-        found.holds.add(self)
+    def __init__(self, shared: _Shared, mark: int) -> None:
+        self.mark: int | None = mark
+        shared.holds.add(self)
 
     def release(self) -> None:
-        found, self._object = self._object, None
-        if found is not None:
-            found.holds.discard(self)
+        self.mark = None
 
 
 class MemoryLock:
@@ -300,13 +298,13 @@ class MemoryStore:
     def lock(self, name: str) -> MemoryLock:
         return MemoryLock(self._shared, check_name(name))
 
-    def hold(self, name: str) -> MemoryHold:
+    def hold(self, mark: int) -> MemoryHold:
         with self._shared.guard:
-            return MemoryHold(self._shared.find(check_name(name)))
+            return MemoryHold(self._shared, mark)
 
-    def is_held(self, name: str) -> bool:
+    def is_held(self, mark: int) -> bool:
         with self._shared.guard:
-            return bool(self._shared.find(check_name(name)).holds)
+            return any(hold.mark == mark for hold in self._shared.holds)
 
     def statvfs(self) -> os.statvfs_result | None:
         return None

@@ -143,7 +143,7 @@ class Lock(Protocol):
 
 
 class Hold(Protocol):
-    """Says to others that somebody builds on an object; ends with `release`, or with the process."""
+    """Says to others that something is in use; ends with `release`, or with the process."""
 
     def release(self) -> None: ...
 
@@ -192,11 +192,14 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Remove an object, durably. Raises MissingObjectError."""
 
-    def hold(self, name: str) -> Hold:
-        """Say that somebody builds on an object; any number may. Raises MissingObjectError."""
+    def hold(self, mark: int) -> Hold:
+        """Say that what `mark` stands for is in use; any number may. mark: 0 to 2**62 - 1, as users of the store agree.
 
-    def is_held(self, name: str) -> bool:
-        """Tell whether anybody holds an object at this moment. Raises MissingObjectError."""
+        Where the medium cannot say such a thing, nobody hears of it.
+        """
+
+    def is_held(self, mark: int) -> bool:
+        """Tell whether anybody holds `mark` at this moment."""
 
     def lock(self, name: str) -> Lock:
         """Return the lock of this name. Its object is made when it is first taken and must never be deleted."""

@@ -136,13 +136,13 @@ class FaultStore:
         with self.fault.call(f"delete {name}"):
             self.inner.delete(name)
 
-    def hold(self, name: str) -> Hold:
-        with self.fault.call(f"hold {name}"):
-            return self.inner.hold(name)
+    def hold(self, mark: int) -> Hold:
+        with self.fault.call("hold"):
+            return self.inner.hold(mark)
 
-    def is_held(self, name: str) -> bool:
-        with self.fault.call(f"is_held {name}"):
-            return self.inner.is_held(name)
+    def is_held(self, mark: int) -> bool:
+        with self.fault.call("is_held"):
+            return self.inner.is_held(mark)
 
     def lock(self, name: str) -> Lock:
         with self.fault.call("lock"):
