@@ -13,6 +13,7 @@ from arrayfs.container import opening
 from arrayfs.container.compact import Compaction, Keep, compact
 from arrayfs.container.container import Container
 from arrayfs.container.repack import KEEP, PackOptions
+from arrayfs.container.restore import restore
 from arrayfs.container.verify import verify
 from arrayfs.errors import ArrayFSError, ChecksumError, ConflictError, FormatError, VersionError
 from arrayfs.format.extension_model import Extension
@@ -614,6 +615,86 @@ def test_a_writer_that_comes_in_at_any_call_loses_nothing(
         tried += bool(committed)
     assert tried > 20
     tell(f"{tried} pairs of writers came into a compaction")
+
+
+def test_a_compaction_that_comes_in_at_any_call_of_a_commit_is_in_nobody_s_way(
+    monkeypatch: pytest.MonkeyPatch, history: tuple[dict[str, bytes], dict[int, State]], tell: Tell
+) -> None:
+    objects, states = history
+
+    def change(url: str) -> None:
+        container = Container.open(url, "a", SMALL)
+        container.put(container.get("there"), (0,), i32(60, 61), 20)
+        container.put(container.get("there"), (1,), None, 20)
+        report = container.commit("mine")
+        assert report is not None
+        assert report.version == 8
+        container.close()
+
+    tried = 0
+    for at in range(1, len(calls_of(objects, change, monkeypatch)) + 1):
+        store = FaultStore(objects)
+        merged: list[int] = []
+
+        def come_in(store: FaultStore = store, merged: list[int] = merged) -> None:
+            lock = store.inner.lock("t.lock")
+            try:
+                lock.try_lock()
+            except ArrayFSError:
+                return
+            lock.release()
+            container = opened_aside(store.inner, "a")
+            merged.extend(Compaction(container, KEPT).run().merged)
+            container.close()
+
+        store.fault = VisitedFault(visited=at, visitor=come_in)
+        url = use(monkeypatch, store)
+        change(url)
+        assert store.fault.inside
+        container = Container.open(url)
+        chunks = chunks_of(container, container.get("there"))
+        container.close()
+        assert chunks == {**{c: b for c, b in states[7]["there"][2].items() if c != (1,)}, (0,): i32(60, 61)}
+        assert set(merged) <= {0, 1, 2, 4, 5}
+        assert readable(url) == [number for number in range(9) if number not in merged]
+        assert list(verify(url)) == []
+        tried += bool(merged)
+    assert tried > 5
+    tell(f"{tried} compactions came into a commit")
+
+
+def test_restore_that_is_stopped_at_any_call_has_happened_or_not(
+    monkeypatch: pytest.MonkeyPatch, history: tuple[dict[str, bytes], dict[int, State]], tell: Tell
+) -> None:
+    objects, states = history
+
+    def bring_back(url: str) -> None:
+        container = Container.open(url, "a", SMALL)
+        restore(container, container.at(container.versions().resolve("good")))
+        container.commit("restore")
+        container.close()
+
+    seen = []
+    for at in range(1, len(calls_of(objects, bring_back, monkeypatch)) + 1):
+        store = FaultStore(objects)
+        store.fault.at, store.fault.late = at, bool(at % 2)
+        with pytest.raises(Stop):
+            bring_back(use(monkeypatch, store))
+        for unsynced in (True, False):
+            left = FaultStore(store.left(unsynced=unsynced))
+            url = use(monkeypatch, left)
+            number = readable(url)[-1]
+            assert check(url, states | {8: states[3]} if number == 8 else states)[-1] == number
+            container = Container.open(url, "a", SMALL)
+            kept = [name for name in left.inner.list() if "part" in name]
+            # a whole layer without a name may be somebody's only copy
+            assert all(any("was never published is kept" in told for told in container.warnings) for _ in kept)
+            assert not kept or number == 7
+            container.close()
+            seen.append(number)
+    assert set(seen) == {7, 8}
+    assert seen == sorted(seen)
+    tell(f"{len(seen)} states after a restore was stopped")
 
 
 def opened_aside(store: MemoryStore, mode: str) -> Container:
