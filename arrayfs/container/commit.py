@@ -21,11 +21,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from arrayfs.container import opening
 from arrayfs.container.builder import LayerBuilder
+from arrayfs.container.exchange import ids_of
 from arrayfs.container.layer import Layer, mark_of, open_layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
-from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
+from arrayfs.errors import ConflictError, FormatError, MissingObjectError, ObjectExistsError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
 from arrayfs.format.extension_model import Extension
@@ -105,17 +107,32 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
         return _adopted(store.open(names.sidecar(number)), sealed, number), store.hold(mark_of(sealed.part.id))
 
 
-def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> tuple[Layer, Hold] | None:
-    """The layer of a publication that failed, if it happened all the same: what has its name then has its id."""
+def appeared(
+    store: Store, names: ContainerNames, sealed: SealedPart, stack: LayerStack
+) -> tuple[LayerStack, Layer, Hold] | None:
+    """The layer of a publication that failed, if it happened all the same, and the stack below it.
+
+    That is `stack`, on which it was published, unless a compaction has exchanged the files since. Raises ConflictError
+    if it has merged the layer into a later one.
+    """
     with store.lock(names.lock):
-        try:
-            blob = store.open(names.sidecar(number))
-            found = open_layer(number, blob)
-        except (MissingObjectError, FormatError):
-            return None
-        if found.id != sealed.part.id:
-            return None
-        return _adopted(blob, sealed, number), store.hold(mark_of(found.id))
+        below: LayerStack | None = stack
+        if stack.newest.blob.is_current():
+            try:
+                number = stack.newest.number + 1
+                layers = [open_layer(number, store.open(names.sidecar(number)))]
+            except (MissingObjectError, FormatError):
+                return None
+        else:
+            below, layers = opening.newer_layers(store, names, stack)
+        if below is not None and layers and layers[0].id == sealed.part.id:
+            opening.close_all(layers[1:])
+            sealed.part.retire()
+            return below, layers[0], store.hold(mark_of(layers[0].id))
+        opening.close_all(layers)
+        if sealed.part.id in ids_of(layers):
+            raise ConflictError(f"{names.base}: what was committed last was merged into a later version; open it again")
+        return None
 
 
 def _adopted(blob: Blob, sealed: SealedPart, number: int) -> Layer:

@@ -24,7 +24,7 @@ from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, VersionTable, check_tag
-from arrayfs.errors import ArrayNotFoundError, ConflictError, EntryExistsError, FormatError, ReadOnlyError
+from arrayfs.errors import ArrayFSError, ArrayNotFoundError, ConflictError, EntryExistsError, FormatError, ReadOnlyError
 from arrayfs.format.extension_model import Extension, TagChange
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
@@ -406,7 +406,7 @@ class Container:
         try:
             published = publish(self.store, self.names, sealed, self.stack.newest)
         except OSError:
-            with suppress(OSError):
+            with suppress(OSError, ArrayFSError):
                 self._look_back()
             raise
         self._attempt = None
@@ -424,10 +424,12 @@ class Container:
         if self._attempt is None:
             return
         sealed, changed = self._attempt
-        found = appeared(self.store, self.names, sealed, self.stack.newest.number + 1)
+        found = appeared(self.store, self.names, sealed, self.stack)
         self._attempt = None
         if found is not None:
-            layer, self._hold = found
+            below, layer, self._hold = found
+            if below is not self.stack:
+                self._take_files(below)
             self._adopt(layer, changed)
         else:
             self.pool.doubtful = True
@@ -455,7 +457,7 @@ class Container:
         if self._closed:
             return
         self._closed = True
-        with suppress(OSError):  # a left-over is removed by the next writer
+        with suppress(OSError, ArrayFSError):  # a left-over is removed by the next writer
             self._look_back()
             if not self.dirty:
                 self.pool.discard()

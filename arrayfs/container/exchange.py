@@ -1,9 +1,9 @@
 """Merged layers take the places of those that they stand for; every step leaves the same content to every reader.
 
 A merged layer has the id of the newest layer of its run and lists the others (`Extension.merged`). What lies above it
-and has an id that is accounted for below is a *repetition*, and is left out (`without_repetitions`): a layer of the run
-that is still there; a kept layer that was moved down and still has its old place; or an *empty layer*, which has the id
-of the one that it was put in place of. The order, under the container's lock:
+and is accounted for below, by id and time, is a *repetition*, and is left out (`without_repetitions`): a layer of the
+run that is still there; a kept layer that was moved down and still has its old place; or an *empty layer*, which has
+the id and the time of the one that it was put in place of. The order, under the container's lock:
 
 1. Each merged layer replaces the first file of its run, oldest run first.        what follows of the run repeats it
 2. Repetitions become empty layers, oldest first: the crate reads all of them,
@@ -42,19 +42,28 @@ def ids_of(layers: Iterable[Layer]) -> set[bytes]:
     return ids
 
 
+def _stamps_of(layer: Layer) -> set[tuple[bytes, int]]:
+    """Ids and times of all versions that a layer stands for."""
+    merged = () if layer.extension is None else layer.extension.merged
+    return {layer.stamp, *((one.layer_id, one.time_ns) for one in merged)}
+
+
 def without_repetitions(layers: Sequence[Layer]) -> tuple[list[Layer], list[Layer]]:
-    """Layers in order of their numbers: those that count, and those that repeat what lies below them."""
+    """Layers in order of their numbers: those that count, and those that repeat what lies below them.
+
+    An id says too little: writing the same chunk again after a compaction, the crate makes the same footer again.
+    """
     if not any(layer.extension is not None and layer.extension.merged for layer in layers):
         return list(layers), []  # nothing was ever merged; an id may be costly to know
     counting: list[Layer] = []
     repeating: list[Layer] = []
-    ids = set[bytes]()
+    stamps = set[tuple[bytes, int]]()
     for layer in layers:
-        if layer.id in ids:
+        if layer.stamp in stamps:
             repeating.append(layer)
         else:
             counting.append(layer)
-            ids |= ids_of([layer])
+            stamps |= _stamps_of(layer)
     return counting, repeating
 
 
@@ -85,11 +94,15 @@ def odd_names(names: ContainerNames, layers: Sequence[Layer]) -> list[str]:
 
 
 def empty_in_place_of(layer: Layer) -> bytes:
-    """A layer without content that has the id of another."""
+    """A layer without content that has the id of another.
+
+    It is made on top of itself: where it does not repeat what is below it, as in a copy whose files are from before and
+    from after the exchange, it must not be taken for a version.
+    """
     ext = layer.extension
     identity = Extension(
         layer_id=layer.id,
-        parent_id=bytes(16) if ext is None else ext.parent_id,
+        parent_id=layer.id,
         container_id=bytes(16) if ext is None else ext.container_id,
         version=0 if ext is None else ext.version,
         time_ns=layer.time_ns,

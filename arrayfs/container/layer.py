@@ -167,6 +167,14 @@ class Layer:
         """When this version was made, ns since 1970-01-01 UTC; the file's time where nothing better is known."""
         return self.blob.mtime_ns if self.extension is None else self.extension.time_ns
 
+    @property
+    def stamp(self) -> tuple[bytes, int]:
+        """Its id and its time, which no two layers have in common.
+
+        An id alone may be: the crate's layers have the digest of a footer, in which nothing depends on the values.
+        """
+        return self.id, self.time_ns
+
     def chunk_mtimes(self, position: int) -> NDArray[np.int64] | None:
         """When the chunks of array entry `position` were written, in table order; None: all when the layer was."""
         if self.extension is None:

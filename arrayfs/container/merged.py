@@ -172,7 +172,7 @@ def _identity(run: Run, stack: LayerStack, versions: Sequence[Version]) -> Exten
         parent_id=_parent(run),
         container_id=container_id(stack),
         version=own.number,
-        time_ns=own.time_ns,
+        time_ns=run.layers[-1].time_ns,  # by which it is known, not what is told of it
         message=own.message,
         author=own.author,
         tags=_tags_of(own.number, said),
@@ -195,7 +195,7 @@ def _merged(layers: Sequence[Layer], older: Sequence[Version]) -> Iterator[Merge
             yield from layer.extension.merged
         if place < len(older):
             one = older[place]
-            yield MergedVersion(one.number, one.id, one.time_ns, one.message, one.author)
+            yield MergedVersion(one.number, one.id, layer.time_ns, one.message, one.author)
 
 
 def _tags_of(number: int, said: dict[str, int | None]) -> tuple[str, ...]:

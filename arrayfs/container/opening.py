@@ -102,10 +102,10 @@ def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> tupl
     newest = stack.newest
     if not newest.blob.is_current():
         layers = list(open_stack(store, names).layers)
-        ids = [layer.id for layer in layers]
-        if newest.id not in ids:
+        stamps = [layer.stamp for layer in layers]
+        if newest.stamp not in stamps:
             return None, layers
-        place = ids.index(newest.id) + 1
+        place = stamps.index(newest.stamp) + 1
         return LayerStack.of(layers[:place]), layers[place:]
     return stack, _counting(open_above(store, names, stack.layers), stack)
 

@@ -66,6 +66,13 @@ class Folder:
             return False
         return os.path.samestat(there, status)
 
+    def status(self, name: str) -> os.stat_result | None:
+        """Of what `open` would open; None if there is nothing."""
+        try:
+            return os.stat(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+
     def link_or_rename(self, old: str, new: str) -> None:
         """Give the file `old` the name `new`, which must not exist; `old` may or may not be left.
 

@@ -45,7 +45,9 @@ class LocalBlob:
         self._file = None
 
     def is_current(self) -> bool:
-        return self._folder.has(self.name, self._status)
+        there = self._folder.status(self.name)
+        # of the inode alone, its number may be another file's by now, if the descriptor was given back
+        return there is not None and _is_same(there, self._status)
 
     def lend(self) -> None:
         """Give the descriptor back until the next read."""
@@ -71,13 +73,13 @@ class LocalBlob:
             file, status = open_regular(self._folder, self.name)
         except MissingObjectError:
             raise StaleError(errno.ESTALE, f"{self._path}: removed since it was opened") from None
-        if not os.path.samestat(status, self._status) or _content(status) != _content(self._status):
+        if not _is_same(status, self._status):
             raise StaleError(errno.ESTALE, f"{self._path}: replaced since it was opened")
         return file
 
 
-def _content(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 def open_regular(folder: Folder, name: str) -> tuple[Descriptor, os.stat_result]:

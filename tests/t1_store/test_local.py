@@ -155,6 +155,27 @@ def _is_open(fd: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
+def test_another_file_with_the_inode_number_of_one_that_was_open_is_not_taken_for_it(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    store.put("a", b"old", replace=False)
+    blob = store.open("a")
+    blob.lend()  # now the file can go, and its number come again
+    with (tmp_path / "a").open("r+b") as same:
+        same.write(b"other")
+    assert not blob.is_current()
+    assert store.open("a").is_current()
+
+
+def test_a_link_stands_for_the_file_that_it_leads_to(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    store.put("b", b"", replace=False)
+    blob = store.open("a")
+    assert blob.is_current()
+    store.put("b", b"", replace=True)
+    assert not blob.is_current()
+
+
 def test_no_descriptor_outlives_its_object(tmp_path: Path) -> None:
     def opened() -> list[str]:
         gc.collect()

@@ -1,0 +1,241 @@
+"""Which file is which, around a compaction: the crate's, those of a copy made meanwhile, links, and lost replies."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from arrayfs.container import container as container_module
+from arrayfs.container import opening
+from arrayfs.container.commit import SealedPart
+from arrayfs.container.compact import Keep, compact
+from arrayfs.container.container import Container
+from arrayfs.container.layer import Layer
+from arrayfs.container.repack import PackOptions
+from arrayfs.container.verify import verify
+from arrayfs.errors import ConflictError, FormatError
+from arrayfs.format.model import ArrayMeta
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store import MemoryStore
+from arrayfs.store.protocol import Store
+from tests.conftest import Tell
+from tests.t2_container.faults import FaultStore, Stop, use
+from tests.t2_container.making import (
+    INT32,
+    State,
+    filled,
+    i32,
+    int_fill,
+    layer_bytes,
+    new_container,
+    open_container,
+    state,
+    state_at,
+    table,
+)
+from tests.t2_container.test_compact import calls_of, history, run  # noqa: F401
+from tests.t2_container.test_crash import objects_of
+
+# --- layers of the crate ----------------------------------------------------------------------------------------------
+
+
+def crate_layer(value: int) -> bytes:
+    """Chunk (0,) set to a value: the footer is the same for all values."""
+    return layer_bytes(
+        ArrayMeta("a", INT32, (4,), (2,), (), table(((0,), 0, 0, 8)), int_fill(0)), data=i32(value, value)
+    )
+
+
+def crate_container() -> tuple[MemoryStore, str]:
+    store = MemoryStore(uuid.uuid4().hex)
+    store.put("t.af", layer_bytes(), replace=False)
+    store.put("t.1.af", crate_layer(1), replace=False)
+    return store, f"{store.url}/t.af"
+
+
+def chunk_at(url: str) -> bytes:
+    return state_at(url)["a"][2][0,]
+
+
+@pytest.mark.parametrize("keep", [Keep(), Keep(last=2)])
+def test_what_the_crate_writes_after_a_compaction_counts_though_it_has_the_same_footer(keep: Keep) -> None:
+    store, url = crate_container()
+    with open_container(url) as container:
+        container.put(container.get("a"), (0,), i32(2, 2), 5)
+    compact(url, keep)
+    number = len(objects_of(url)) - 1
+    for value in (3, 1, 4):  # 1: all bytes are those of a file that was merged
+        store.put(f"t.{number}.af", crate_layer(value), replace=True)
+        assert chunk_at(url) == i32(value, value)
+        Container.open(url, "a").close()
+        assert chunk_at(url) == i32(value, value)
+    compact(url)
+    assert chunk_at(url) == i32(4, 4)
+    assert list(verify(url)) == []
+
+
+def test_what_a_compaction_left_of_the_crate_s_files_is_told_from_what_the_crate_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopped at each call, the crate's files with their times; it had written the same chunk three times."""
+    for at in range(1, 60):
+        store = FaultStore()
+        for name, value in (("t.af", 7), ("t.1.af", 1), ("t.2.af", 2), ("t.3.af", 3)):
+            store.inner.put(name, crate_layer(value), replace=False)
+        store.fault.at, store.fault.late = at, bool(at % 2)
+        url = use(monkeypatch, store)
+        with suppress(Stop):
+            compact(url)
+        stopped = store.fault.calls >= at
+        store.fault.at = 0
+        assert chunk_at(url) == i32(3, 3)
+        Container.open(url, "a").close()
+        assert chunk_at(url) == i32(3, 3)
+        if not stopped:
+            return
+    pytest.fail("the compaction did not end")
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_was_made_during_a_compaction_is_right_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    history: tuple[dict[str, bytes], dict[int, State]],  # noqa: F811
+    tell: Tell,
+) -> None:
+    """File by file, in the order in which a shell names them: some before a step, the others after a later one."""
+    objects, states = history
+    moments = [objects]
+    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+        store = FaultStore(objects)
+        store.fault.at = at
+        with suppress(Stop):
+            run(use(monkeypatch, store))
+        now = {name: data for name, data in store.left(unsynced=True).items() if name.endswith(".af")}
+        if now != moments[-1]:
+            moments.append(now)
+    seen = {"right": 0, "refused": 0}
+    for late, after in enumerate(moments):
+        for before in moments[late % 3 : late : 3]:
+            names = sorted(before.keys() | after.keys())
+            for place in range(1, len(names)):
+                mixed = {name: before[name] for name in names[:place] if name in before}
+                mixed |= {name: after[name] for name in names[place:] if name in after}
+                store = FaultStore(mixed)
+                url = use(monkeypatch, store)
+                try:
+                    copied = Container.open(url)
+                    # a file that vanished before it was copied is one that the copying program tells of
+                    assert state(copied) == states[copied.version], mixed.keys()
+                    assert copied.version == 7 or before.keys() - after.keys()
+                    seen["right"] += 1
+                except FormatError:
+                    seen["refused"] += 1
+                    with pytest.raises(FormatError):
+                        Container.open(url, "a")
+                    assert store.left(unsynced=True).keys() - {"t.lock"} == mixed.keys()
+    assert min(seen.values()) > 10
+    tell(f"copies made during a compaction: {seen}")
+
+
+# --- links, and lost replies ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", ["base", "all"])
+def test_layers_may_be_links_to_files_elsewhere(tmp_path: Path, of: str) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "seen").mkdir()
+    container = new_container(str(tmp_path / "kept" / "t.af"))
+    if of == "all":
+        filled(container, "first")
+        container.commit()
+    container.close()
+    for file in (tmp_path / "kept").glob("*.af"):
+        (tmp_path / "seen" / file.name).symlink_to(file)
+    url = str(tmp_path / "seen" / "t.af")
+    with open_container(url) as container:
+        filled(container)
+    was = state_at(url)
+    compact(url)
+    assert state_at(url) == was
+    assert os.listdir(tmp_path / "seen").count("t.1.af") == 0
+
+
+class _LostReply:
+    """Publishing succeeds once, and neither that nor what there is then can be seen."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+
+    def commit(self, container: Container) -> None:
+        def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> None:
+            sealed.part.part.publish(names.sidecar(newest.number + 1))
+            raise OSError(errno.EIO, "lost")
+
+        def appeared(*_: object) -> None:
+            raise OSError(errno.EIO, "not to be seen")
+
+        with self._patch.context() as patch:
+            patch.setattr(container_module, "publish", publish)
+            patch.setattr(container_module, "appeared", appeared)
+            with pytest.raises(OSError, match="lost"):
+                container.commit("lost")
+
+
+@pytest.mark.parametrize(
+    ("keep", "options"),
+    [(Keep(), PackOptions()), (Keep(), PackOptions("zstd")), (Keep(last=99), PackOptions("zstd"))],
+    ids=["moved", "moved and rewritten", "rewritten"],
+)
+def test_a_commit_whose_reply_was_lost_is_found_where_a_compaction_put_it(
+    monkeypatch: pytest.MonkeyPatch, keep: Keep, options: PackOptions
+) -> None:
+    container = new_container(codec=None, block_size=64)
+    array = filled(container, count=6)
+    container.commit()
+    container.put(array, (1,), i32(10, 11), 1)
+    container.commit()
+    filled(container, "b", 100)
+    container.put(array, (2,), i32(20, 21), 1)
+    expected = state(container)
+    _LostReply(monkeypatch).commit(container)
+    url = f"{container.store.url}/t.af"
+    before = objects_of(url)
+    compact(url, keep, options)
+    assert objects_of(url) != before
+    container.put(array, (3,), i32(30, 31), 2)
+    expected["a"][2][3,] = i32(30, 31)
+    container.cache = type(container.cache)(1 << 20)
+    assert state(container) == expected
+    report = container.commit()
+    assert report is not None
+    assert (report.version, report.chunks) == (4, 1)
+    assert state_at(url) == expected
+    assert list(verify(url)) == []
+    container.close()
+
+
+def test_a_commit_whose_reply_was_lost_and_that_was_merged_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    container = new_container()
+    filled(container)
+    container.commit()
+    filled(container, "b")
+    _LostReply(monkeypatch).commit(container)
+    url = f"{container.store.url}/t.af"
+    with open_container(url) as other:
+        filled(other, "c")
+    compact(url)
+    was = state_at(url)
+    for _ in range(2):
+        with pytest.raises(ConflictError, match="was merged into a later version"):
+            container.commit()
+    container.close()
+    assert state_at(url) == was
+    assert list(was) == ["a", "b", "c"]
+    assert not opening.finish_exchange(container.store, container.names)
