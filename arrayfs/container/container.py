@@ -273,9 +273,22 @@ class Container:
                 refused = not opening.finish_exchange(self.store, self.names)
 
     def refresh(self) -> bool:
-        """Show what others committed since; whether there was anything. A writer's own changes wait for its commit."""
+        """Show what others committed since; whether there was anything. A writer with changes waits for its commit."""
         with self.lock:
-            return self._attempt is None and not self.dirty and self._catch_up()
+            if self._attempt is not None or self.dirty:
+                self.follow_files()
+                return False
+            return self._catch_up()
+
+    def follow_files(self) -> None:
+        """Go on with the files of a compaction, and nothing newer: those that it removed cannot be opened again."""
+        with self.lock:
+            if self._attempt is not None or self.stack.newest.blob.is_current():
+                return
+            below, newer = opening.newer_layers(self.store, self.names, self.stack)
+            opening.close_all(newer)
+            if below is not None:
+                self._take_files(below)
 
     def catch_up_to(self, layer_id: bytes, on_conflict: OnConflict) -> None:
         """Carry the changes over to the version with this id, as a commit would. Raises as `commit` does."""

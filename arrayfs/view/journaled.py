@@ -181,7 +181,10 @@ class JournaledTree(ClockedTree):
 
     def refresh(self) -> bool:
         with self.container.lock:
-            return not self.journal.records and super().refresh()
+            if self.journal.records:
+                self.container.follow_files()
+                return False
+            return super().refresh()
 
     def moving(self, stack: LayerStack) -> None:
         """What is recorded from now on is done on another version: doing it again has to go over to that one, too."""

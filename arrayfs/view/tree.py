@@ -271,6 +271,7 @@ class Tree(Nodes):
         """
         with self.container.lock:
             if self.being_written or self.files.unsettled:
+                self.container.follow_files()
                 return False
             found = self.container.refresh()
             if not found:

@@ -22,6 +22,7 @@ from arrayfs.errors import ConflictError, FormatError
 from arrayfs.format.model import ArrayMeta
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import MemoryStore
+from arrayfs.store.localblob import LocalBlob
 from arrayfs.store.protocol import Store
 from tests.conftest import Tell
 from tests.t2_container.faults import FaultStore, Stop, use
@@ -165,6 +166,30 @@ def test_layers_may_be_links_to_files_elsewhere(tmp_path: Path, of: str) -> None
     compact(url)
     assert state_at(url) == was
     assert os.listdir(tmp_path / "seen").count("t.1.af") == 0
+
+
+def test_a_writer_with_changes_goes_on_in_the_new_files_though_its_descriptors_were_given_back(tmp_path: Path) -> None:
+    container = new_container(str(tmp_path / "t.af"))
+    array = filled(container)
+    container.commit()
+    container.put(array, (1,), i32(10, 11), 1)
+    container.commit()
+    container.put(array, (2,), i32(20, 21), 1)
+    expected = state(container)
+    with open_container(str(tmp_path / "t.af")) as other:
+        other.put(other.get("a"), (3,), i32(30, 31), 1)
+    compact(str(tmp_path / "t.af"))
+    for layer in container.stack.layers:
+        blob = layer.blob
+        assert isinstance(blob, LocalBlob)
+        blob.lend()
+    assert not container.refresh()
+    assert state(container) == expected
+    assert container.version == 2
+    container.commit()
+    expected["a"][2][3,] = i32(30, 31)
+    assert state_at(str(tmp_path / "t.af")) == state(container) == expected
+    container.close()
 
 
 class _LostReply:

@@ -106,3 +106,18 @@ def test_a_journal_that_a_compaction_knew_nothing_of_is_left_alone_and_named(mou
     assert "left alone: it goes on from a version that is not there" in told
     assert mounts.state() == {"d": None, "d/f": b"first", "e": b"of another"}
     assert name in store.list()
+
+
+def test_a_tree_with_changes_goes_on_with_the_new_files(mounts: Mounts) -> None:
+    """A file of a removed layer cannot be opened again, if its descriptor was given back."""
+    mounts.do(*put("d/g", b"not committed"))
+    commit_aside(mounts.url, "e")
+    compact(mounts.url)
+    container = mounts.tree.container
+    assert not container.stack.newest.blob.is_current()
+    assert not mounts.tree.refresh()
+    assert container.stack.newest.blob.is_current()
+    assert container.version == 1
+    assert mounts.state() == {"d": None, "d/f": b"first", "d/g": b"not committed"}
+    mounts.do(("commit",))
+    assert mounts.state()["e"] == b"of another"
