@@ -211,7 +211,9 @@ def test_a_commit_that_failed_and_happened_all_the_same_ends_its_journal(
     publish = commit.publish
 
     def published_and_failed(*arguments: object) -> object:
-        publish(*arguments).close()  # type: ignore[arg-type]
+        layer, hold = publish(*arguments)  # type: ignore[arg-type, misc]
+        layer.close()
+        hold.release()
         raise OSError(errno.EIO, "the reply was lost")
 
     monkeypatch.setattr("arrayfs.container.container.publish", published_and_failed)
