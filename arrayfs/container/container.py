@@ -24,7 +24,15 @@ from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, VersionTable, check_tag
-from arrayfs.errors import ArrayFSError, ArrayNotFoundError, ConflictError, EntryExistsError, FormatError, ReadOnlyError
+from arrayfs.errors import (
+    ArrayFSError,
+    ArrayNotFoundError,
+    ConflictError,
+    EntryExistsError,
+    FormatError,
+    LockedError,
+    ReadOnlyError,
+)
 from arrayfs.format.extension_model import Extension, TagChange
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
@@ -272,13 +280,19 @@ class Container:
                 # what lies above may only repeat what is here: then a compaction ended half way
                 refused = not opening.finish_exchange(self.store, self.names)
 
-    def refresh(self) -> bool:
-        """Show what others committed since; whether there was anything. A writer with changes waits for its commit."""
+    def refresh(self, *, wait: bool = True) -> bool:
+        """Show what others committed since; whether there was anything. A writer with changes waits for its commit.
+
+        wait: for whoever has the lock, which may be a compaction that exchanges many files; else it is left for later.
+        """
         with self.lock:
             if self._attempt is not None or self.dirty:
                 self.follow_files()
                 return False
-            return self._catch_up()
+            try:
+                return self._catch_up(wait=wait)
+            except LockedError:
+                return False
 
     def follow_files(self) -> None:
         """Go on with the files of a compaction, and nothing newer: those that it removed cannot be opened again."""
@@ -305,7 +319,7 @@ class Container:
         self._arrays.clear()
         self.stack = LayerStack.of(self.stack.layers[: ids.index(layer_id) + 1])
 
-    def _catch_up(self, last: bytes | None = None, on_conflict: OnConflict | None = None) -> bool:
+    def _catch_up(self, last: bytes | None = None, on_conflict: OnConflict | None = None, *, wait: bool = True) -> bool:
         """Go on from the newest version, or from that with the id `last`; whether that is another one than now."""
         while True:
             below, layers = opening.newer_layers(self.store, self.names, self.stack)
@@ -321,7 +335,12 @@ class Container:
                 layers = layers[: ids.index(last) + 1]
             if not layers and (self.read_only or not moved):
                 return False
-            hold = None if self.read_only else opening.hold(self.store, self.names, [*below.layers, *layers][-1])
+            try:
+                newest = [*below.layers, *layers][-1]
+                hold = None if self.read_only else opening.hold(self.store, self.names, newest, wait=wait)
+            except LockedError:
+                opening.close_all(layers)
+                raise
             if self.read_only or hold is not None:
                 break
         if layers:

@@ -140,11 +140,21 @@ def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, H
         close_all(stack.layers)
 
 
-def hold(store: Store, names: ContainerNames, newest: Layer) -> Hold | None:
-    """Say that somebody builds on this layer; None if a compaction has exchanged the files, so that it is too late."""
+def hold(store: Store, names: ContainerNames, newest: Layer, *, wait: bool = True) -> Hold | None:
+    """Say that somebody builds on this layer; None if a compaction has exchanged the files, so that it is too late.
+
+    Raises LockedError if it would have to wait for others, and is not to.
+    """
+    lock = store.lock(names.lock)
     # under the lock, for then no compaction is between looking who holds what and exchanging it
-    with store.lock(names.lock):
+    if wait:
+        lock.acquire()
+    else:
+        lock.try_lock()
+    try:
         return store.hold(mark_of(newest.id)) if newest.blob.is_current() else None
+    finally:
+        lock.release()
 
 
 def finish_exchange(store: Store, names: ContainerNames) -> bool:

@@ -273,7 +273,7 @@ class Tree(Nodes):
             if self.being_written or self.files.unsettled:
                 self.container.follow_files()
                 return False
-            found = self.container.refresh()
+            found = self.container.refresh(wait=False)
             if not found:
                 self.following.tell()
             return found

@@ -192,6 +192,21 @@ def test_a_writer_with_changes_goes_on_in_the_new_files_though_its_descriptors_w
     container.close()
 
 
+def test_a_writer_that_looks_for_news_does_not_wait_for_the_lock(tmp_path: Path) -> None:
+    """A mount looks every second, and answers nobody meanwhile."""
+    container = new_container(str(tmp_path / "t.af"))
+    filled(container)
+    container.commit()
+    with open_container(str(tmp_path / "t.af")) as other:
+        filled(other, "b")
+    with container.store.lock("t.lock"):
+        assert not container.refresh(wait=False)
+    assert list(state(container)) == ["a"]
+    assert container.refresh()
+    assert list(state(container)) == ["a", "b"]
+    container.close()
+
+
 class _LostReply:
     """Publishing succeeds once, and neither that nor what there is then can be seen."""
 

@@ -121,3 +121,12 @@ def test_a_tree_with_changes_goes_on_with_the_new_files(mounts: Mounts) -> None:
     assert mounts.state() == {"d": None, "d/f": b"first", "d/g": b"not committed"}
     mounts.do(("commit",))
     assert mounts.state()["e"] == b"of another"
+
+
+def test_a_tree_that_looks_for_news_does_not_wait_for_a_compaction(mounts: Mounts) -> None:
+    commit_aside(mounts.url, "e")
+    container = mounts.tree.container
+    with container.store.lock("t.lock"):
+        assert not mounts.tree.refresh()
+    assert mounts.tree.refresh()
+    assert mounts.state() == {"d": None, "d/f": b"first", "e": b"of another"}
