@@ -35,7 +35,7 @@ def open_stack(store: Store, names: ContainerNames, version: str | int | None = 
     for last in (False,) * (OPEN_TRIES - 1) + (True,):
         found = sidecars(store, names)
         try:
-            return LayerStack.of(_up_to(version, _counting(_open_files(store, names, found))))
+            return LayerStack.of(_up_to(version, _counting(_open_files(store, [(0, names.base), *found]))))
         except (MissingObjectError, FormatError):
             # a compaction may have renamed files meanwhile: only what holds still is believed
             if last or found == sidecars(store, names):
@@ -61,11 +61,11 @@ def sidecars(store: Store, names: ContainerNames) -> list[tuple[int, str]]:
     return sorted((number, name) for number, name in numbered if number is not None)
 
 
-def _open_files(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> list[Layer]:
-    """All layer files in order of their numbers, the sidecars opened newest first."""
+def _open_files(store: Store, found: list[tuple[int, str]]) -> list[Layer]:
+    """Layer files by number and name, in order; opened newest first."""
     layers: list[Layer] = []
     try:
-        for number, name in [*reversed(found), (0, names.base)]:
+        for number, name in reversed(found):
             layers.insert(0, open_layer(number, store.open(name)))
     except BaseException:
         close_all(layers)
@@ -100,29 +100,37 @@ def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> tupl
     damaged or foreign.
     """
     newest = stack.newest
-    if not newest.blob.is_current():
-        layers = list(open_stack(store, names).layers)
-        stamps = [layer.stamp for layer in layers]
-        if newest.stamp not in stamps:
-            return None, layers
-        place = stamps.index(newest.stamp) + 1
-        return LayerStack.of(layers[:place]), layers[place:]
-    return stack, _counting(open_above(store, names, stack.layers), stack)
+    for last in (False,) * (OPEN_TRIES - 1) + (True,):
+        if not newest.blob.is_current():
+            break
+        found = _above(store, names, stack.layers)
+        try:
+            layers = _counting(_open_files(store, found), stack)
+        except (MissingObjectError, FormatError):
+            if last or (newest.blob.is_current() and found == _above(store, names, stack.layers)):
+                raise
+            continue
+        if newest.blob.is_current():
+            return stack, layers
+        close_all(layers)  # a compaction came in between: what was opened may say the rest of it only
+    layers = list(open_stack(store, names).layers)
+    stamps = [layer.stamp for layer in layers]
+    if newest.stamp not in stamps:
+        return None, layers
+    place = stamps.index(newest.stamp) + 1
+    return LayerStack.of(layers[:place]), layers[place:]
 
 
 def open_above(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> list[Layer]:
     """Open the layer files with higher numbers than the last of these, in order. Raises FormatError."""
+    return _open_files(store, _above(store, names, layers))
+
+
+def _above(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> list[tuple[int, str]]:
+    """Numbers and names of the sidecars with higher numbers than the last of these layers, in order."""
     known = {layer.name for layer in layers}  # asked every second, also of ten thousand layers
     numbered = sorted((names.parse_sidecar(name) or 0, name) for name in store.list() if name not in known)
-    found: list[Layer] = []
-    try:
-        for number, name in numbered:
-            if number > layers[-1].number:
-                found.append(open_layer(number, store.open(name)))
-    except BaseException:
-        close_all(found)
-        raise
-    return found
+    return [(number, name) for number, name in numbered if number > layers[-1].number]
 
 
 def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, Hold]:
@@ -165,7 +173,7 @@ def finish_exchange(store: Store, names: ContainerNames) -> bool:
 
 
 def _finish(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> bool:
-    layers = _open_files(store, names, found)
+    layers = _open_files(store, [(0, names.base), *found])
     try:
         return finish(store, names, layers)
     finally:

@@ -18,14 +18,14 @@ from arrayfs.container.container import Container
 from arrayfs.container.layer import Layer
 from arrayfs.container.repack import PackOptions
 from arrayfs.container.verify import verify
-from arrayfs.errors import ConflictError, FormatError
+from arrayfs.errors import ConflictError, FormatError, LockedError
 from arrayfs.format.model import ArrayMeta
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import MemoryStore
 from arrayfs.store.localblob import LocalBlob
 from arrayfs.store.protocol import Store
 from tests.conftest import Tell
-from tests.t2_container.faults import FaultStore, Stop, use
+from tests.t2_container.faults import FaultStore, Stop, VisitedFault, use
 from tests.t2_container.making import (
     INT32,
     State,
@@ -279,3 +279,44 @@ def test_a_commit_whose_reply_was_lost_and_that_was_merged_is_not_made_again(mon
     assert state_at(url) == was
     assert list(was) == ["a", "b", "c"]
     assert not opening.finish_exchange(container.store, container.names)
+
+
+# --- who goes on from an older version --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["r", "a"])
+@pytest.mark.parametrize("keep", [Keep(), Keep(last=2), Keep(last=3), Keep(tags=True)])
+def test_a_compaction_that_comes_in_while_newer_layers_are_opened_leads_nobody_astray(
+    monkeypatch: pytest.MonkeyPatch,
+    history: tuple[dict[str, bytes], dict[int, State]],  # noqa: F811
+    keep: Keep,
+    mode: str,
+) -> None:
+    objects, states = history
+    url, inside, at = "", True, 0
+    while inside:
+        at += 1
+        store = FaultStore({name: data for name, data in objects.items() if name not in ("t.6.af", "t.7.af")})
+        url = use(monkeypatch, store)
+        container = Container.open(url, mode)
+        for name in ("t.6.af", "t.7.af"):
+            store.inner.put(name, objects[name], replace=False)
+
+        def come_in(store: FaultStore = store) -> None:
+            lock = store.inner.lock("t.lock")
+            try:
+                lock.try_lock()  # a compaction would have to wait
+            except LockedError:
+                return
+            lock.release()
+            compact(store.url + "/t.af", keep)
+
+        fault = store.fault = VisitedFault(visited=at, visitor=come_in)
+        container.refresh()
+        inside, fault.visited = fault.inside, 0
+        assert state(container) == states[container.version], at
+        container.refresh()
+        assert container.version == 7
+        assert state(container) == states[7], at
+        container.close()
+    assert at > 5
