@@ -25,7 +25,7 @@ from arrayfs.store import MemoryStore
 from arrayfs.store.localblob import LocalBlob
 from arrayfs.store.protocol import Store
 from tests.conftest import Tell
-from tests.t2_container.faults import FaultStore, Stop, VisitedFault, use
+from tests.t2_container.faults import Fault, FaultStore, Stop, VisitedFault, use
 from tests.t2_container.making import (
     INT32,
     State,
@@ -320,3 +320,27 @@ def test_a_compaction_that_comes_in_while_newer_layers_are_opened_leads_nobody_a
         assert state(container) == states[7], at
         container.close()
     assert at > 5
+
+
+def test_half_a_compaction_that_comes_in_while_newer_layers_are_opened_leads_nobody_astray(
+    monkeypatch: pytest.MonkeyPatch,
+    history: tuple[dict[str, bytes], dict[int, State]],  # noqa: F811
+) -> None:
+    objects, states = history
+    for stop in range(len(calls_of(objects, run, monkeypatch)) - 16, 20, -3):
+        for at in range(2, 6):
+            store = FaultStore({name: data for name, data in objects.items() if name not in ("t.6.af", "t.7.af")})
+            container = Container.open(use(monkeypatch, store))
+            for name in ("t.6.af", "t.7.af"):
+                store.inner.put(name, objects[name], replace=False)
+
+            def come_in(store: FaultStore = store, stop: int = stop) -> None:
+                fault, store.fault = store.fault, Fault(at=stop)
+                with suppress(Stop):
+                    compact(store.url + "/t.af", Keep(last=2))
+                store.fault = fault
+
+            store.fault = VisitedFault(visited=at, visitor=come_in)
+            container.refresh()
+            assert state(container) == states[container.version], (stop, at)
+            container.close()
