@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.array import Array, PackedRef
-from arrayfs.container.dictionary import AttributeDictionary
+from arrayfs.container.dictionary import AttributeDictionary, values_in_use
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import SpanEntry
 from arrayfs.container.layer import Layer
@@ -37,7 +37,7 @@ class LayerBuilder:
     def __init__(self, stack: LayerStack, part: LayerPart, codec: str | None) -> None:
         self._stack, self._part = stack, part
         self._codec = codec
-        self.dictionary = AttributeDictionary(stack.newest.footer)
+        self.dictionary = AttributeDictionary(stack.newest.footer, lambda: values_in_use(stack))
         self.metas: list[ArrayMeta] = []
         self.holes: list[tuple[int, int, int]] = []
         self.mtimes: dict[int, NDArray[np.int64]] = {}

@@ -20,6 +20,7 @@ from arrayfs.container.commit import CommitReport, SealedPart, appeared, author,
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
+from arrayfs.container.newest import Lookout
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, VersionTable, check_tag
@@ -74,6 +75,7 @@ class Container:
         self._arrays: dict[str, Array] = {}
         self._gone: set[str] = set()
         self._tags: list[TagChange] = []
+        self._lookout = Lookout(store, names)
         self._closed = False
         self._borrowed = False
         # overlaps with other writers' commits in which this writer's word held
@@ -282,7 +284,7 @@ class Container:
 
     def _catch_up(self, last: bytes | None = None, on_conflict: OnConflict | None = None) -> bool:
         """Go on from the newest version, or from that with the id `last`; whether that is another one than now."""
-        layers = opening.newer_layers(self.store, self.names, self.stack)
+        layers = opening.newer_layers(self.store, self.names, self.stack, self._lookout)
         if last is not None:
             ids = [layer.id for layer in layers]
             if last not in ids:
@@ -352,7 +354,7 @@ class Container:
         """
         self._attempt = (sealed, changed)
         try:
-            layer = publish(self.store, self.names, sealed, self.stack.newest)
+            layer = publish(self.store, self.names, sealed, self.stack.newest, self._lookout)
         except OSError:
             with suppress(OSError):
                 self._look_back()

@@ -25,8 +25,10 @@ from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer
 from arrayfs.format.model import Footer
 from arrayfs.store.protocol import Blob
 
-# One read of this size gets the extension block and the footer of any small layer together.
-TAIL_SIZE = 64 * 1024
+# One read of the end gets the extension block and the footer of any small layer together. How long it is goes by the
+# file's size: of ten thousand layers of one chunk, reading all would take longer than all else.
+LEAST_TAIL, MOST_TAIL = 4 * 1024, 64 * 1024
+_TAIL_SHARE = 8
 # A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks
 # that begin below 4 GiB, so no honest block is larger than two of them.
 MAX_BLOCK_SIZE = 2 << 32
@@ -185,7 +187,7 @@ def open_layer(number: int, blob: Blob) -> Layer:
 def _open_layer(number: int, blob: Blob) -> Layer:
     if blob.size < TRAILER.size:
         raise FormatError(f"{blob.size} bytes are too few for a layer file")
-    tail_start = max(0, blob.size - TAIL_SIZE)
+    tail_start = max(0, blob.size - min(max(blob.size // _TAIL_SHARE, LEAST_TAIL), MOST_TAIL))
     tail = blob.read(tail_start, blob.size - tail_start)
     place = decode_trailer(tail[-TRAILER.size :], blob.size)
     footer_bytes = _range(blob, tail, tail_start, place.start, len(place))
@@ -213,7 +215,10 @@ def extension_row(footer: Footer) -> int | None:
     """The place of our extension block in the block table, if the layer has one."""
     for index, name in enumerate(footer.blocks.codec_names):
         if name == EXTENSION_CODEC:
-            rows = np.flatnonzero(footer.blocks.codecs == index)
+            codecs = footer.blocks.codecs
+            if codecs[-1] == index:  # where arrayfs puts it
+                return len(codecs) - 1
+            rows = np.flatnonzero(codecs == index)
             return int(rows[-1]) if len(rows) else None
     return None
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from arrayfs.container.layer import Layer, open_layer
+from arrayfs.container.newest import Lookout
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import VersionTable
 from arrayfs.errors import ConflictError, FormatError, LockedError, MissingObjectError
@@ -69,7 +70,8 @@ def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str
     layers: list[Layer] = []
     try:
         for number, name in [*reversed(found), (0, names.base)]:
-            layers.insert(0, open_layer(number, store.open(name)))
+            layers.append(open_layer(number, store.open(name)))
+        layers.reverse()
         check_chain(layers)
     except BaseException:
         for layer in layers:
@@ -78,12 +80,14 @@ def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str
     return layers
 
 
-def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> list[Layer]:
+def newer_layers(store: Store, names: ContainerNames, stack: LayerStack, lookout: Lookout) -> list[Layer]:
     """Open what was committed on top of a stack since it was opened, oldest first.
 
     Raises FormatError if it is damaged or foreign, ConflictError if the stack's own newest layer is not there any more.
     """
     newest = stack.newest
+    if lookout.is_newest(newest):
+        return []
     listed = store.list()
     if newest.name not in listed:
         raise ConflictError(f"{newest.name} was removed by another writer since this container was opened")
@@ -99,6 +103,8 @@ def newer_layers(store: Store, names: ContainerNames, stack: LayerStack) -> list
         for layer in layers:
             layer.close()
         raise
+    if not layers:
+        lookout.nothing_new()
     return layers
 
 
@@ -128,10 +134,15 @@ def container_id(stack: LayerStack) -> bytes:
 
 def version_of(stack: LayerStack, position: int) -> int:
     """The version number of a layer of the stack; one of the crate's counts one more than the layer below."""
-    number = 0
-    for layer in stack.layers[: position + 1]:
-        number = layer.extension.version if layer.extension is not None else number + 1 if layer.number else 0
-    return number
+    above = 0
+    for place in range(position, -1, -1):
+        layer = stack.layers[place]
+        if layer.extension is not None:
+            return layer.extension.version + above
+        if not layer.number:
+            break
+        above += 1
+    return above
 
 
 def create(store: Store, names: ContainerNames) -> None:

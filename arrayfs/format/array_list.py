@@ -7,6 +7,7 @@ What lies outside a record comes in the order of its fields, all of it before th
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.chunk_table import TablePlace, decode_small_tables, decode_table, encode_chunks, locate_chunks
 from arrayfs.format.model import ArrayMeta, DType, FillValue
-from arrayfs.format.rkyv import ArchiveReader, ArchiveWriter, encode_text, string_form
+from arrayfs.format.rkyv import ArchiveReader, ArchiveWriter, encode_text, string_form, whole_texts
 
 ARRAY_SIZE = 168  # bytes of a record
+_KNOWN = 1024  # shapes, and sets of attributes, that are kept: those of one array stand in thousands of layers
 MAX_DTYPE_DEPTH = 64  # lists in lists; real ones have one or two levels, and Python's own recursion must not end it
 DTYPE_NAMES = (
     *("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
@@ -25,6 +27,8 @@ DTYPE_NAMES = (
 )
 FILL_KINDS = ("Bool", "Int", "UInt", "Float", "String", "TimestampNs")
 _PAIR_TYPES: tuple[np.dtype[np.unsignedinteger], ...] = (np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
+
+_FEW_PAIRS = 256  # bytes
 
 _FIXED_SIZE_LIST, _LIST = DTYPE_NAMES.index("FixedSizeList"), DTYPE_NAMES.index("List")
 _DTYPES = tuple(DType(name) for name in DTYPE_NAMES)  # those without a child are shared by all arrays
@@ -92,7 +96,8 @@ def _decode_records(reader: ArchiveReader, position: int, pointer: int, count: i
         record = _Record._make(_RECORD.unpack_from(reader.data, place))
         name = None
         try:
-            name = reader.string(record.name, place, "name")
+            known = whole_texts(record.name)
+            name = known[0] if known is not None else reader.string(record.name, place, "name")
             partly.append(_decode_array(reader, place, name, record))
         except FormatError as error:
             raise _named(len(partly), name, error) from None
@@ -127,7 +132,12 @@ def _decode_array(reader: ArchiveReader, place: int, name: str, record: _Record)
 
 
 def _decode_u32s(reader: ArchiveReader, position: int, pointer: int, count: int, what: str) -> tuple[int, ...]:
-    return struct.unpack(f"<{count}I", reader.leaf(position, pointer, 4 * count, 4, what))
+    return _u32s(reader.leaf(position, pointer, 4 * count, 4, what))
+
+
+@lru_cache(_KNOWN)
+def _u32s(raw: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(raw) // 4}I", raw)
 
 
 def _decode_dtype(
@@ -170,7 +180,14 @@ def _decode_pairs(reader: ArchiveReader, position: int, record: _Record) -> NDAr
     dtype = _PAIR_TYPES[record.pairs_tag]
     width = dtype.itemsize
     raw = reader.leaf(position, record.pairs, 2 * width * record.pairs_count, width, "attributes")
+    return _few_pairs(raw, dtype) if len(raw) <= _FEW_PAIRS else _pairs(raw, dtype)
+
+
+def _pairs(raw: bytes, dtype: np.dtype[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     return np.frombuffer(raw, dtype).reshape(-1, 2)
+
+
+_few_pairs = lru_cache(_KNOWN)(_pairs)
 
 
 def encode_arrays(writer: ArchiveWriter, arrays: tuple[ArrayMeta, ...]) -> int:

@@ -38,6 +38,7 @@ _CRC_FIELD = slice(4, 8)
 _ROW = struct.Struct("<I4xQQ")  # tag; where the section begins in the block; its size
 _ALIGNMENT = 8
 HEADER_SIZE = _HEADER.size
+_HEAD_CRC = crc32c(EXTENSION_MAGIC + bytes(4))  # of what stands before the rest, the checksum taken as zero
 
 
 def encode_extension(extension: Extension) -> bytes:
@@ -136,7 +137,7 @@ def _check_header(data: bytes) -> int:
         raise FormatError(f"magic is {magic!r}, not {EXTENSION_MAGIC!r}")
     if size != len(data):
         raise FormatError(f"{len(data)} bytes, {size} were written")
-    found = crc32c(memoryview(data)[_CRC_FIELD.stop :], crc32c(EXTENSION_MAGIC + bytes(4)))
+    found = crc32c(data[_CRC_FIELD.stop :], _HEAD_CRC)
     if found != stated:
         raise ChecksumError(f"extension block: CRC-32C is {found:08x}, {stated:08x} was written")
     return int(count)

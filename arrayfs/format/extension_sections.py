@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -170,12 +171,11 @@ def _decode_mtimes(data: bytes) -> Fields:
     cursor = _Cursor(data)
     count, _ = cursor.unpack(_PAIR)
     heads = [cursor.unpack(_PAIR) for _ in range(count)]
-    total = sum(length for _, length in heads)
-    if len(data) - cursor.position != 8 * total:
-        raise FormatError(f"{len(data)} bytes for {count} arrays with {total} chunks")
+    ends = list(accumulate([length for _, length in heads], initial=0))
+    if len(data) - cursor.position != 8 * ends[-1]:
+        raise FormatError(f"{len(data)} bytes for {count} arrays with {ends[-1]} chunks")
     times = _column(data[cursor.position :], "<i8")
-    ends = np.cumsum([length for _, length in heads], dtype=np.int64).tolist()
-    rows = [(index, times[end - length : end]) for (index, length), end in zip(heads, ends, strict=True)]
+    rows = [(index, times[begin:end]) for (index, _), (begin, end) in zip(heads, pairwise(ends), strict=True)]
     return {"chunk_mtimes": _by_array(rows)}
 
 

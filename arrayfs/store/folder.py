@@ -90,7 +90,7 @@ class Folder:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
             with os.scandir(fd) as entries:
-                return sorted(entry.name for entry in entries if not is_own_name(entry.name) and _is_file(entry))
+                return sorted([entry.name for entry in entries if _is_file(entry) and not is_own_name(entry.name)])
         finally:
             os.close(fd)
 

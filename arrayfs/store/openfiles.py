@@ -16,6 +16,8 @@ from weakref import WeakValueDictionary
 # Of the descriptors that a process may have; the rest is for all that is no layer.
 _SHARE = 2
 _LEAST = 16
+# The part of all open files that is given back at once.
+_AT_ONCE = 8
 # As far as the soft limit is raised by itself: more than any honest container has layers.
 _ENOUGH = 1 << 16
 
@@ -44,8 +46,11 @@ class OpenFiles:
             if excess <= 0:
                 return
             _raise_limit()
-            excess = len(self._open) - _limit()
-            for number in list(islice(self._open, max(excess, 0))):
+            limit = _limit()
+            if len(self._open) <= limit:
+                return
+            # some more than there are too many: not each time that a file is opened
+            for number in list(islice(self._open, len(self._open) - limit + limit // _AT_ONCE)):
                 other = self._open.pop(number, None)
                 if other is not None:
                     other.lend()
