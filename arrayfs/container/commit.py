@@ -83,9 +83,7 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
     return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
 
 
-def publish(
-    store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, lookout: Lookout
-) -> Layer | None:
+def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, lookout: Lookout) -> Layer | None:
     """Steps 3 to 5: give the sealed part its place above `newest`.
 
     None, and nothing has happened, if another was first. After an OSError the layer may be there all the same (a lost

@@ -32,9 +32,7 @@ class AttributeDictionary:
     Invariant: `_free` holds the numbers of values that nothing refers to, highest first, none of them the last one.
     """
 
-    def __init__(
-        self, below: Footer | None = None, in_use: Callable[[], set[int] | None] = lambda: None
-    ) -> None:
+    def __init__(self, below: Footer | None = None, in_use: Callable[[], set[int] | None] = lambda: None) -> None:
         self.keys: list[str] = []
         self.values: list[AttributeValue] = []
         self._free: list[int] = []
@@ -47,9 +45,7 @@ class AttributeDictionary:
         # a dictionary of the crate may hold a thing twice: numbers must stay what they were
         self._keys = {key: number for number, key in reversed(list(enumerate(self.keys)))}
         free = set(self._free)
-        self._values = {
-            value: number for number, value in reversed(list(enumerate(self.values))) if number not in free
-        }
+        self._values = {value: number for number, value in reversed(list(enumerate(self.values))) if number not in free}
 
     def pairs(self, attributes: dict[str, AttributeValue]) -> NDArray[np.unsignedinteger]:
         """The (key, value) numbers of these attributes, sorted by key number; the narrowest width that holds them."""

@@ -47,19 +47,17 @@ class ChunkRef(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The chunk table of one span entry, for one row at a time. mtimes: None if all are the layer's."""
+    """The chunk table of one span entry, for one row at a time."""
 
     layer: Layer
     block_ids: memoryview
     offsets: memoryview
     sizes: memoryview
-    mtimes: memoryview | None
 
     @staticmethod
     def of(entry: SpanEntry) -> _Columns:
-        chunks, times = entry.meta.chunks, entry.layer.chunk_mtimes(entry.position)
-        views = chunks.block_ids.data, chunks.offsets.data, chunks.sizes.data
-        return _Columns(entry.layer, *views, None if times is None else times.data)
+        chunks = entry.meta.chunks
+        return _Columns(entry.layer, chunks.block_ids.data, chunks.offsets.data, chunks.sizes.data)
 
 
 class ChunkIndex:
@@ -71,12 +69,13 @@ class ChunkIndex:
     - Holes are not in the index, nor is what lay outside the shape in any layer at or above the one that wrote it.
     - `_start` is the first key if the keys have no gaps, else None: then a chunk is found by subtraction.
     - `_last` is a coordinate and its place: one file's requests ask for one chunk again and again.
-    - `_columns[number]` are those of `span[number]`, made when first asked for: there may be ten thousand.
+    - `_columns[number]` and `_times[number]` are those of `span[number]`, made when first asked for: there may be ten
+      thousand. Times are None if all chunks of an entry have the layer's.
     """
 
     __slots__ = (
-        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "entries", "grid", "keys",
-        "rows", "span",
+        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "_times", "entries", "grid",
+        "keys", "rows", "span",
     )  # fmt: skip
 
     def __init__(self, grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places) -> None:
@@ -87,6 +86,7 @@ class ChunkIndex:
         self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
         self._start = int(keys[0]) if len(keys) and int(keys[-1] - keys[0]) == len(keys) - 1 else None
         self._columns: dict[int, _Columns] = {}
+        self._times: dict[int, memoryview | None] = {}
         self._last: tuple[Coord | None, int | None] = (None, None)
 
     def __len__(self) -> int:
@@ -145,9 +145,13 @@ class ChunkIndex:
 
     def mtime_ns(self, place: int) -> int:
         """When the chunk at `place` was written: what its layer says of it, else the layer's time."""
-        columns = self._table(place)
-        times = columns.mtimes
-        return columns.layer.time_ns if times is None else times[self._row_view[place]]
+        number = self._entry_view[place]
+        if number not in self._times:
+            entry = self.span[number]
+            times = entry.layer.chunk_mtimes(entry.position)
+            self._times[number] = None if times is None else times.data
+        found = self._times[number]
+        return self.span[number].layer.time_ns if found is None else found[self._row_view[place]]
 
     def describe(self, place: int) -> tuple[int, int, int]:
         """Of the chunk at `place`: its stored bytes, its share of its compressed block (0 where that is not there), and
@@ -155,10 +159,10 @@ class ChunkIndex:
         """
         columns = self._table(place)
         row = self._row_view[place]
-        layer, size, times = columns.layer, columns.sizes[row], columns.mtimes
+        layer, size = columns.layer, columns.sizes[row]
         block_row = layer.block_row(columns.block_ids[row])
         taken = min(layer.share(block_row, size), _MOST_TAKEN) if block_row >= 0 else 0
-        return size, taken, layer.time_ns if times is None else times[row]
+        return size, taken, self.mtime_ns(place)
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
         """`mtime_ns` for places low to high."""
@@ -188,7 +192,7 @@ class ChunkIndex:
         return out
 
     def by_entry(self, low: int, high: int) -> Iterator[tuple[SpanEntry, Chosen]]:
-        """The span entries that places low to high lie in, oldest first, and which of the places lie in each, in order."""
+        """The span entries that places low to high lie in, oldest first, and which of the places lie in each."""
         if len(self.span) == 1:
             yield self.span[0], slice(None)
             return
@@ -300,9 +304,7 @@ def _found(span: Sequence[SpanEntry], numbers: list[int], limits: Coord, grid: G
     lengths = np.array([len(table) for table in tables], np.int64)
     starts = np.cumsum(lengths) - lengths
     rows = np.arange(len(coords), dtype=np.int64) - np.repeat(starts, lengths)
-    holes = [
-        is_hole(span[number].layer, table) for number, table in zip(numbers, tables, strict=True)
-    ]
+    holes = [is_hole(span[number].layer, table) for number, table in zip(numbers, tables, strict=True)]
     inside = np.flatnonzero(_inside(coords, limits))
     return _Found(
         grid.keys(coords[inside]),

@@ -19,9 +19,9 @@ from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import decompress
-from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, stated_size
+from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, glance_at_extension, stated_size
 from arrayfs.format.extension_model import Extension
-from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer
+from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer, glance_at_footer
 from arrayfs.format.model import Footer
 from arrayfs.store.protocol import Blob
 
@@ -58,12 +58,28 @@ class Layer:
         self.footer = footer
         self.extension = ext
         self.footer_start = footer_start
-        blocks = footer.blocks
-        self._offsets = blocks.file_offsets.data
-        self._stored_sizes = blocks.compressed_sizes.data
-        self._sizes = blocks.uncompressed_sizes.data
-        self._codecs = blocks.codecs.data
-        self._crcs = _block_checksums(footer, ext)
+
+    # columns of the block table, made when a block is first asked for: most layers are opened for their place alone
+
+    @cached_property
+    def _offsets(self) -> memoryview:
+        return self.footer.blocks.file_offsets.data
+
+    @cached_property
+    def _stored_sizes(self) -> memoryview:
+        return self.footer.blocks.compressed_sizes.data
+
+    @cached_property
+    def _sizes(self) -> memoryview:
+        return self.footer.blocks.uncompressed_sizes.data
+
+    @cached_property
+    def _codecs(self) -> memoryview:
+        return self.footer.blocks.codecs.data
+
+    @cached_property
+    def _crcs(self) -> memoryview | None:
+        return _block_checksums(self.footer, self.extension)
 
     @cached_property
     def id(self) -> bytes:
@@ -184,11 +200,46 @@ def open_layer(number: int, blob: Blob) -> Layer:
         raise type(error)(f"{blob.name}: {error}") from None
 
 
+def open_by_checksum(number: int, blob: Blob) -> Layer:
+    """As `open_layer`, but of a layer whose checksums are right only what a stack needs is decoded now.
+
+    The rest is when it is asked for, and is refused then, as it would have been here. A large footer is decoded whole:
+    it would be kept beside what came of it.
+    """
+    try:
+        layer = _open_by_checksum(number, blob)
+    except FormatError:
+        layer = None
+    return open_layer(number, blob) if layer is None else layer
+
+
+def _open_by_checksum(number: int, blob: Blob) -> Layer | None:
+    """None, or a FormatError that says too little: the layer has to be looked at as a whole."""
+    tail_start, tail = _tail(blob)
+    place = decode_trailer(tail[-TRAILER.size :], blob.size)
+    if place.start < tail_start:
+        return None
+    data = tail[place.start - tail_start : -TRAILER.size]
+    footer, last = glance_at_footer(data, blob.name)
+    start = last.file_offset
+    if last.codec != EXTENSION_CODEC or start < tail_start or start + last.compressed_size != place.start:
+        return None
+    ext = glance_at_extension(tail[start - tail_start : place.start - tail_start], blob.name, last.count)
+    if ext.footer_crc != crc32c(data):
+        return None
+    return Layer(number, blob, footer, ext, place.start)
+
+
+def _tail(blob: Blob) -> tuple[int, bytes]:
+    """The end of a file, and where it begins."""
+    start = max(0, blob.size - min(max(blob.size // _TAIL_SHARE, LEAST_TAIL), MOST_TAIL))
+    return start, blob.read(start, blob.size - start)
+
+
 def _open_layer(number: int, blob: Blob) -> Layer:
     if blob.size < TRAILER.size:
         raise FormatError(f"{blob.size} bytes are too few for a layer file")
-    tail_start = max(0, blob.size - min(max(blob.size // _TAIL_SHARE, LEAST_TAIL), MOST_TAIL))
-    tail = blob.read(tail_start, blob.size - tail_start)
+    tail_start, tail = _tail(blob)
     place = decode_trailer(tail[-TRAILER.size :], blob.size)
     footer_bytes = _range(blob, tail, tail_start, place.start, len(place))
     footer = decode_footer(footer_bytes)

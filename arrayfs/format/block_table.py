@@ -6,7 +6,9 @@ name that does not fit its record is read by itself. (docs/FORMAT.md, "Block")
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +27,32 @@ _BLOCK = np.dtype(
 )
 Codecs = tuple[NDArray[np.uint32], tuple[str | None, ...]]
 _CODEC_OFFSET = 40  # of the name's form in the record
+_LAST = struct.Struct("<8xQQ8xB7x16s")
 _CODEC, _CODEC_SIZE = 32, 24
 # The codecs of up to so many blocks are looked up as a whole: thousands of layers have the same.
 _FEW, _KNOWN = 16, 256
 # Passes over the table for distinct codec records; what is left (only a hostile file has any) is read one by one.
 _MAX_PASSES = 16
+
+
+class LastBlock(NamedTuple):
+    """The last block of a table of `count`, as its record has it. codec: None also where the name is a long one."""
+
+    count: int
+    codec: str | None
+    file_offset: int
+    compressed_size: int
+
+
+def glance_at_blocks(reader: ArchiveReader, position: int, pointer: int, count: int) -> LastBlock:
+    """Return the last block of the table whose pointer stands at `position`; moves the window past the table."""
+    start = reader.target(position, pointer, _BLOCK.itemsize * count, 8, "blocks")
+    reader.low = start + _BLOCK.itemsize * count
+    if not count:
+        return LastBlock(0, None, 0, 0)
+    offset, size, tag, form = _LAST.unpack_from(reader.data, reader.low - _BLOCK.itemsize)
+    names = whole_texts(form) if tag == 1 else None
+    return LastBlock(count, names[0] if names else None, offset, size)
 
 
 def decode_blocks(reader: ArchiveReader, position: int, pointer: int, count: int) -> BlockTable:
@@ -100,12 +123,12 @@ def _whole_codecs(records: bytes) -> Codecs | None:
         if tag > 1 or (tag and name is None):
             return None
         codecs.append(names.setdefault(name[0] if tag and name else None, len(names)))
-    return np.array(codecs, np.uint32), tuple(names)
+    column = np.array(codecs, np.uint32)
+    column.flags.writeable = False  # it belongs to many tables
+    return column, tuple(names)
 
 
-def _decode_codecs(
-    reader: ArchiveReader, records: NDArray[np.void], start: int
-) -> Codecs:
+def _decode_codecs(reader: ArchiveReader, records: NDArray[np.void], start: int) -> Codecs:
     """Return each block's codec as an index into the names, and the names; moves the window past the names' texts."""
     tags, heads, tails = records["tag"], records["head"], records["tail"]
     names: dict[str | None, int] = {}

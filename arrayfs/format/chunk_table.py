@@ -22,7 +22,7 @@ _ENTRY = np.dtype(
     [("pointer", "<i8"), ("count", "<i8"), ("block_id", "<u4"), ("offset", "<u4"), ("size", "<u4"), ("padding", "<u4")]
 )
 ENTRY_SIZE = _ENTRY.itemsize
-_ROW = struct.Struct("<qqIII4x")
+_HEAD = struct.Struct("<qq16x")  # of an entry: its pointer, and how many numbers it leads to
 # With up to so many entries in a footer, numpy's calls cost more than a Python step for each entry.
 _FEW = 8
 # Tables up to this length are decoded together: one table by itself costs numpy calls worth some thousand entries.
@@ -89,15 +89,18 @@ def _decode_few(data: bytes, place: TablePlace) -> ChunkTable | None:
     low, start, count, rank = place
     if not count:
         return _empty(rank)
-    rows = list(_ROW.iter_unpack(data[start : start + ENTRY_SIZE * count]))
-    step, pointer = 4 * rank - ENTRY_SIZE, rows[0][0]
-    first = start + pointer
-    regular = low <= first <= start - 4 * rank * count and first % 4 == 0
-    if not regular or any([row[0] != pointer + step * at or row[1] != rank for at, row in enumerate(rows)]):
+    raw = data[start : start + ENTRY_SIZE * count]
+    step, wanted = 4 * rank - ENTRY_SIZE, None
+    for pointer, numbers in _HEAD.iter_unpack(raw):
+        if numbers != rank or (wanted is not None and pointer != wanted):
+            return None
+        wanted = pointer + step
+    first = start + pointer - step * (count - 1)
+    if not low <= first <= start - 4 * rank * count or first % 4:
         return None
     coords = np.frombuffer(data[first : first + 4 * rank * count], "<u4").reshape(count, rank)
-    places = np.array([row[2:] for row in rows], np.uint32).T
-    return ChunkTable(coords, places[0], places[1], places[2])
+    columns = np.frombuffer(raw, "<u4").reshape(count, ENTRY_SIZE // 4).T
+    return ChunkTable(coords, columns[4], columns[5], columns[6])
 
 
 def _decode_group(data: bytes, places: list[TablePlace], group: list[int], tables: list[ChunkTable | None]) -> None:

@@ -39,7 +39,7 @@ class Folder:
         self.model: str | None = None
 
     def path_of(self, name: str) -> str:
-        return os.path.join(self.path, name)
+        return f"{self.path.rstrip('/')}/{name}"
 
     def open(self, name: str, flags: int, mode: int = 0) -> Descriptor:
         """Open `name`; raise MissingObjectError or ObjectExistsError as the flags have it."""

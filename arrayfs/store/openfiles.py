@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import resource
 import threading
+from collections import deque
 from contextlib import suppress
-from itertools import islice
 from typing import Protocol
-from weakref import WeakValueDictionary
+from weakref import ref
 
 # Of the descriptors that a process may have; the rest is for all that is no layer.
 _SHARE = 2
@@ -30,28 +30,27 @@ class Lender(Protocol):
 
 
 class OpenFiles:
-    """Who has a file open, the one that opened first coming first."""
+    """Who has a file open, the one that opened first coming first; those that are gone are left out when there is need."""
 
     def __init__(self) -> None:
-        self._open: WeakValueDictionary[int, Lender] = WeakValueDictionary()
+        self._open: deque[ref[Lender]] = deque()
         self._guard = threading.Lock()
-        self._last = 0
 
     def opened(self, lender: Lender) -> None:
         """`lender` has opened its file: if these are too many now, others give theirs back."""
         with self._guard:
-            self._last += 1
-            self._open[self._last] = lender
-            excess = len(self._open) - _limit()
-            if excess <= 0:
+            self._open.append(ref(lender))
+            if len(self._open) <= _limit():
                 return
             _raise_limit()
             limit = _limit()
+            if len(self._open) > limit:
+                self._open = deque(one for one in self._open if one() is not None)
             if len(self._open) <= limit:
                 return
             # some more than there are too many: not each time that a file is opened
-            for number in list(islice(self._open, len(self._open) - limit + limit // _AT_ONCE)):
-                other = self._open.pop(number, None)
+            for _ in range(len(self._open) - limit + limit // _AT_ONCE):
+                other = self._open.popleft()()
                 if other is not None:
                     other.lend()
 
