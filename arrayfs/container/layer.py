@@ -224,7 +224,7 @@ def _open_by_checksum(number: int, blob: Blob) -> Layer | None:
     start = last.file_offset
     if last.codec != EXTENSION_CODEC or start < tail_start or start + last.compressed_size != place.start:
         return None
-    ext = glance_at_extension(tail[start - tail_start : place.start - tail_start], blob.name, last.count)
+    ext = glance_at_extension(tail[start - tail_start : place.start - tail_start], blob.name, last.blocks)
     if ext.footer_crc != crc32c(data):
         return None
     return Layer(number, blob, footer, ext, place.start)

@@ -19,10 +19,9 @@ from arrayfs.format.model import ArrayMeta, DType, FillValue
 from arrayfs.format.rkyv import STRING_SIZE, ArchiveReader, ArchiveWriter, encode_text, string_form, whole_texts
 
 ARRAY_SIZE = 168  # bytes of a record
-_KNOWN = (
-    1024  # heads of records, and sets of attributes, that are kept: those of one array stand in thousands of layers
-)
-_LARGEST_OUTSIDE = 512  # bytes of shape, dimension names and chunk shape that are kept
+# What one array's record says before its chunks, and its attributes, are the same in thousands of layers: so many are
+# kept, and of shape, dimension names and chunk shape up to so many bytes.
+_KNOWN, _LARGEST_OUTSIDE = 1024, 512
 MAX_DTYPE_DEPTH = 64  # lists in lists; real ones have one or two levels, and Python's own recursion must not end it
 DTYPE_NAMES = (
     *("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),

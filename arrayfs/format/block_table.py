@@ -36,9 +36,9 @@ _MAX_PASSES = 16
 
 
 class LastBlock(NamedTuple):
-    """The last block of a table of `count`, as its record has it. codec: None also where the name is a long one."""
+    """The last block of a table of `blocks`, as its record has it. codec: None also where the name is a long one."""
 
-    count: int
+    blocks: int
     codec: str | None
     file_offset: int
     compressed_size: int

@@ -220,10 +220,9 @@ def _check_header(data: bytes) -> int:
 
 @lru_cache(_KNOWN_TABLES)
 def _known_table(head: bytes, size: int, count: int) -> dict[int, range]:
-    """Where each section is, by tag. head: the block from `_TABLE_KEY` to the end of its table; nobody changes the dict."""
-    return {
-        tag: range(start, start + length) for tag, start, length in _read_table(bytes(_TABLE_KEY) + head, size, count)
-    }
+    """Where each section is, by tag. head: the block from `_TABLE_KEY` to the end of its table."""
+    rows = _read_table(bytes(_TABLE_KEY) + head, size, count)
+    return {tag: range(start, start + length) for tag, start, length in rows}
 
 
 def _read_table(data: bytes, size: int, count: int) -> list[tuple[int, int, int]]:

@@ -176,6 +176,7 @@ class _LateFooter(Footer):
             raise AttributeError(name)
         try:
             reader, root = _read_root(self.data)
+            found: dict[str, Any]
             if name == "blocks":
                 found = {name: decode_blocks(reader, reader.high + _BLOCKS, root.blocks, root.block_count)}
             else:

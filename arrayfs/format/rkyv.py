@@ -112,7 +112,7 @@ class ArchiveReader:
 def whole_texts(forms: bytes) -> tuple[str, ...] | None:
     """The texts that these 16-byte forms hold, wherever they stand; None if one lies elsewhere or is not UTF-8."""
     raws = [forms[at : at + STRING_SIZE] for at in range(0, len(forms), STRING_SIZE)]
-    if any([raw[0] & 0xC0 == 0x80 for raw in raws]):
+    if any(raw[0] & 0xC0 == 0x80 for raw in raws):
         return None
     try:
         return tuple([raw.partition(b"\xff")[0].decode() for raw in raws])

@@ -30,7 +30,7 @@ class Lender(Protocol):
 
 
 class OpenFiles:
-    """Who has a file open, the one that opened first coming first; those that are gone are left out when there is need."""
+    """Who has a file open, the one that opened first coming first, and some that are gone."""
 
     def __init__(self) -> None:
         self._open: deque[ref[Lender]] = deque()
