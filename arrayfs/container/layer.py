@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Callable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from arrayfs.store.protocol import Blob
 # file's size: of ten thousand layers of one chunk, reading all would take longer than all else.
 LEAST_TAIL, MOST_TAIL = 4 * 1024, 64 * 1024
 _TAIL_SHARE = 8
+_FEW = 16  # block ids, that numpy takes longer for than Python
+_COLUMNS = frozenset(("_offsets", "_stored_sizes", "_sizes", "_codecs", "_crcs"))
 # A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks
 # that begin below 4 GiB, so no honest block is larger than two of them.
 MAX_BLOCK_SIZE = 2 << 32
@@ -59,33 +61,25 @@ class Layer:
         self.extension = ext
         self.footer_start = footer_start
 
-    # columns of the block table, made when a block is first asked for: most layers are opened for their place alone
+    def __getattr__(self, name: str) -> Any:
+        """The columns of the block table, made when a block is first asked for: most layers are there to be counted."""
+        if name not in _COLUMNS:
+            raise AttributeError(name)
+        blocks = self.footer.blocks
+        self._offsets = blocks.file_offsets.data
+        self._stored_sizes = blocks.compressed_sizes.data
+        self._sizes = blocks.uncompressed_sizes.data
+        self._codecs = blocks.codecs.data
+        self._crcs = _block_checksums(self.footer, self.extension)
+        return self.__dict__[name]
 
-    @cached_property
-    def _offsets(self) -> memoryview:
-        return self.footer.blocks.file_offsets.data
-
-    @cached_property
-    def _stored_sizes(self) -> memoryview:
-        return self.footer.blocks.compressed_sizes.data
-
-    @cached_property
-    def _sizes(self) -> memoryview:
-        return self.footer.blocks.uncompressed_sizes.data
-
-    @cached_property
-    def _codecs(self) -> memoryview:
-        return self.footer.blocks.codecs.data
-
-    @cached_property
-    def _crcs(self) -> memoryview | None:
-        return _block_checksums(self.footer, self.extension)
-
-    @cached_property
+    @property
     def id(self) -> bytes:
         """The layer's id, 16 bytes: what its extension block says, else a digest of its footer."""
-        if self.extension is not None:
-            return self.extension.layer_id
+        return self._digest if self.extension is None else self.extension.layer_id
+
+    @cached_property
+    def _digest(self) -> bytes:
         footer_size = self.blob.size - TRAILER.size - self.footer_start
         return hashlib.sha256(self.blob.read(self.footer_start, footer_size)).digest()[:16]
 
@@ -97,7 +91,10 @@ class Layer:
     @cached_property
     def _row_order(self) -> tuple[NDArray[np.uint32], NDArray[np.intp]] | None:
         ids = self.footer.blocks.ids
-        if len(ids) and ids[0] == 0 and ids[-1] == len(ids) - 1 and bool((np.diff(ids.astype(np.int64)) == 1).all()):
+        count = len(ids)
+        if count <= _FEW and ids.tolist() == list(range(count)):
+            return None
+        if count and np.array_equal(ids, np.arange(count, dtype=np.uint32)):
             return None
         order = np.argsort(ids, kind="stable")
         return ids[order], order
