@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from arrayfs.container.columns import numbers
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.layer import Layer
 from arrayfs.errors import FormatError
@@ -50,14 +51,14 @@ class _Columns(NamedTuple):
     """The chunk table of one span entry, for one row at a time."""
 
     layer: Layer
-    block_ids: memoryview
-    offsets: memoryview
-    sizes: memoryview
+    block_ids: Sequence[int]
+    offsets: Sequence[int]
+    sizes: Sequence[int]
 
     @staticmethod
     def of(entry: SpanEntry) -> _Columns:
         chunks = entry.meta.chunks
-        return _Columns(entry.layer, chunks.block_ids.data, chunks.offsets.data, chunks.sizes.data)
+        return _Columns(entry.layer, numbers(chunks.block_ids), numbers(chunks.offsets), numbers(chunks.sizes))
 
 
 class ChunkIndex:
@@ -86,7 +87,7 @@ class ChunkIndex:
         self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
         self._start = int(keys[0]) if len(keys) and int(keys[-1] - keys[0]) == len(keys) - 1 else None
         self._columns: dict[int, _Columns] = {}
-        self._times: dict[int, memoryview | None] = {}
+        self._times: dict[int, Sequence[int] | None] = {}
         self._last: tuple[Coord | None, int | None] = (None, None)
 
     def __len__(self) -> int:
@@ -149,7 +150,7 @@ class ChunkIndex:
         if number not in self._times:
             entry = self.span[number]
             times = entry.layer.chunk_mtimes(entry.position)
-            self._times[number] = None if times is None else times.data
+            self._times[number] = None if times is None else numbers(times)
         found = self._times[number]
         return self.span[number].layer.time_ns if found is None else found[self._row_view[place]]
 
@@ -239,7 +240,9 @@ class ChunkIndex:
         below = self.regrid(grid)
         named = np.unique(grid.keys(chunks.coords[_inside(chunks.coords, grid.counts)]))
         hidden = _places_of(named, below.keys)
-        keys, entries, rows = (np.delete(column, hidden) for column in (below.keys, below.entries, below.rows))
+        keys, entries, rows = below.keys, below.entries, below.rows
+        if len(hidden):
+            keys, entries, rows = np.delete(keys, hidden), np.delete(entries, hidden), np.delete(rows, hidden)
         at = np.searchsorted(keys, newest.keys)
         return ChunkIndex(
             grid,

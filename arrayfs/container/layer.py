@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.columns import numbers
 from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
@@ -66,10 +67,10 @@ class Layer:
         if name not in _COLUMNS:
             raise AttributeError(name)
         blocks = self.footer.blocks
-        self._offsets = blocks.file_offsets.data
-        self._stored_sizes = blocks.compressed_sizes.data
-        self._sizes = blocks.uncompressed_sizes.data
-        self._codecs = blocks.codecs.data
+        self._offsets = numbers(blocks.file_offsets)
+        self._stored_sizes = numbers(blocks.compressed_sizes)
+        self._sizes = numbers(blocks.uncompressed_sizes)
+        self._codecs = numbers(blocks.codecs)
         self._crcs = _block_checksums(self.footer, self.extension)
         return self.__dict__[name]
 
@@ -297,7 +298,7 @@ def _range(blob: Blob, tail: bytes, tail_start: int, start: int, size: int) -> b
     return blob.read(start, size)
 
 
-def _block_checksums(footer: Footer, ext: Extension | None) -> memoryview | None:
+def _block_checksums(footer: Footer, ext: Extension | None) -> Sequence[int] | None:
     if ext is None or len(ext.block_crcs) != len(footer.blocks):
         return None
-    return ext.block_crcs.data
+    return numbers(ext.block_crcs)
