@@ -46,6 +46,12 @@ class Layer:
     serial: unique in this process, for cache keys. number: 0 for the base, n for sidecar n.
     """
 
+    _offsets: Sequence[int]
+    _stored_sizes: Sequence[int]
+    _sizes: Sequence[int]
+    _codecs: Sequence[int]
+    _crcs: Sequence[int] | None
+
     def __init__(
         self,
         number: int,
@@ -67,12 +73,15 @@ class Layer:
         if name not in _COLUMNS:
             raise AttributeError(name)
         blocks = self.footer.blocks
-        self._offsets = numbers(blocks.file_offsets)
-        self._stored_sizes = numbers(blocks.compressed_sizes)
-        self._sizes = numbers(blocks.uncompressed_sizes)
-        self._codecs = numbers(blocks.codecs)
-        self._crcs = _block_checksums(self.footer, self.extension)
-        return self.__dict__[name]
+        columns = {
+            "_offsets": numbers(blocks.file_offsets),
+            "_stored_sizes": numbers(blocks.compressed_sizes),
+            "_sizes": numbers(blocks.uncompressed_sizes),
+            "_codecs": numbers(blocks.codecs),
+            "_crcs": _block_checksums(self.footer, self.extension),
+        }
+        self.__dict__ |= columns | self.__dict__
+        return columns[name]
 
     @property
     def id(self) -> bytes:

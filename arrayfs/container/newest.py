@@ -15,14 +15,14 @@ from arrayfs.store.protocol import Blob, Store
 # With fewer layers all names are looked at each time.
 MANY = 256
 # Seconds for which a list in which nothing was new stands for the next ones.
-EVERY = 1.0
+EVERY = 10.0
 
 
 class Lookout:
     """Looks for newer layers of one container.
 
     Who adds a layer takes the next number: arrayfs makes no gaps, and the crate counts the layers. So where there are
-    many, that name is asked for, and once a second all of them: a sidecar of another number was put there by hand.
+    many, that name is asked for, and all of them now and then: a sidecar of another number was put there by hand.
     """
 
     def __init__(self, store: Store, names: ContainerNames) -> None:

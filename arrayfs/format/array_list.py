@@ -19,9 +19,10 @@ from arrayfs.format.model import ArrayMeta, DType, FillValue
 from arrayfs.format.rkyv import STRING_SIZE, ArchiveReader, ArchiveWriter, encode_text, string_form, whole_texts
 
 ARRAY_SIZE = 168  # bytes of a record
-# What one array's record says before its chunks, and its attributes, are the same in thousands of layers: so many are
-# kept, and of shape, dimension names and chunk shape up to so many bytes.
-_KNOWN, _LARGEST_OUTSIDE = 1024, 512
+# What one array's record says before its chunks is the same in thousands of small layers: so many are kept, with shape,
+# dimension names and chunk shape of up to so many bytes. With more arrays in one layer than `_FEW`, looking them up
+# takes longer than it saves.
+_KNOWN, _LARGEST_OUTSIDE, _FEW = 1024, 512, 64
 MAX_DTYPE_DEPTH = 64  # lists in lists; real ones have one or two levels, and Python's own recursion must not end it
 DTYPE_NAMES = (
     *("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
@@ -29,8 +30,6 @@ DTYPE_NAMES = (
 )
 FILL_KINDS = ("Bool", "Int", "UInt", "Float", "String", "TimestampNs")
 _PAIR_TYPES: tuple[np.dtype[np.unsignedinteger], ...] = (np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
-
-_FEW_PAIRS = 256  # bytes
 
 _FIXED_SIZE_LIST, _LIST = DTYPE_NAMES.index("FixedSizeList"), DTYPE_NAMES.index("List")
 _DTYPES = tuple(DType(name) for name in DTYPE_NAMES)  # those without a child are shared by all arrays
@@ -102,7 +101,7 @@ def _decode_records(reader: ArchiveReader, position: int, pointer: int, count: i
         record = _Record._make(_RECORD.unpack_from(reader.data, place))
         name = None
         try:
-            before = _known_before(reader, place, record)
+            before = _known_before(reader, place, record) if count <= _FEW else None
             if before is None:
                 name = reader.string(record.name, place, "name")
                 before = _decode_before(reader, place, name, record)
@@ -218,14 +217,7 @@ def _decode_pairs(reader: ArchiveReader, position: int, record: _Record) -> NDAr
     dtype = _PAIR_TYPES[record.pairs_tag]
     width = dtype.itemsize
     raw = reader.leaf(position, record.pairs, 2 * width * record.pairs_count, width, "attributes")
-    return _few_pairs(raw, dtype) if len(raw) <= _FEW_PAIRS else _pairs(raw, dtype)
-
-
-def _pairs(raw: bytes, dtype: np.dtype[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     return np.frombuffer(raw, dtype).reshape(-1, 2)
-
-
-_few_pairs = lru_cache(_KNOWN)(_pairs)
 
 
 def encode_arrays(writer: ArchiveWriter, arrays: tuple[ArrayMeta, ...]) -> int:

@@ -77,12 +77,16 @@ def decode_values(
     start = reader.target(position, pointer, VALUE_SIZE * count, 8, "attribute values")
     end = start + VALUE_SIZE * count
     outer = reader.descend(start)
-    runs = [
-        _whole_run(reader.data[at : min(at + _RUN_SIZE, end)]) or _decode_run(reader, at, end, kinds)
-        for at in range(start, end, _RUN_SIZE)
-    ]
+    if count > _KNOWN_VALUES:
+        values = tuple([_decode_value(reader, at, kinds) for at in range(start, end, VALUE_SIZE)])
+    else:
+        runs = [
+            _whole_run(reader.data[at : min(at + _RUN_SIZE, end)]) or _decode_run(reader, at, end, kinds)
+            for at in range(start, end, _RUN_SIZE)
+        ]
+        values = tuple(chain.from_iterable(runs))
     reader.ascend(outer, end)
-    return tuple(chain.from_iterable(runs))
+    return values
 
 
 def encode_values(writer: ArchiveWriter, values: Iterable[AttributeValue], kinds: tuple[Kind, ...]) -> int:

@@ -42,10 +42,11 @@ class OpenFiles:
             self._open.append(ref(lender))
             if len(self._open) <= _limit():
                 return
+            self._open = deque(one for one in self._open if one() is not None)
+            if len(self._open) <= _limit():
+                return
             _raise_limit()
             limit = _limit()
-            if len(self._open) > limit:
-                self._open = deque(one for one in self._open if one() is not None)
             if len(self._open) <= limit:
                 return
             # some more than there are too many: not each time that a file is opened
