@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -15,6 +15,27 @@ from tests.leftovers import MARK, mounts_below, processes_of, wait_for_end
 
 # For processes that were told to end just before; a killed daemon of ours needs a few milliseconds.
 _GRACE_SECONDS = 5.0
+
+
+# How a test tells how much it tried, which is part of the answer; see `tell`.
+Tell = Callable[[str], None]
+_TOLD = "told"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Have a line of what was tried stand at the end of the run, from whichever process."""
+    return lambda line: record_property(_TOLD, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = [
+        f"{value} ({report.nodeid})" for report in reports for key, value in report.user_properties if key == _TOLD
+    ]
+    if lines:
+        terminalreporter.section("tried")
+        terminalreporter.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session", autouse=True)

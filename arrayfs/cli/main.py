@@ -10,6 +10,7 @@ import click
 
 from arrayfs.cli.blame import blame
 from arrayfs.cli.commit import commit
+from arrayfs.cli.compact import compact
 from arrayfs.cli.create import create
 from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
@@ -99,7 +100,7 @@ COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
     *(log, show, diff, blame, restore, tag),
-    *(verify, repair, journal),
+    *(compact, verify, repair, journal),
 )
 
 for command in COMMANDS:

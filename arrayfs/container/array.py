@@ -101,7 +101,7 @@ class Array:
         """Its committed chunks; built when first asked for."""
         if self._index is None:
             if self.span:
-                self._index = build_index(self.span).regrid(self.grid)
+                self._index = build_index(self.span).without(self.cut).regrid(self.grid)
             else:
                 none = np.zeros(0, np.uint32)
                 self._index = ChunkIndex(self.grid, (), np.zeros(0, np.uint64), none, none)
@@ -290,6 +290,10 @@ class Array:
         self.grid = Grid(meta.shape, meta.chunk_shape)
         self._whole_size = stored_size(meta.dtype, meta.chunk_shape)
         self._attributes = None
+
+    def rebase(self, span: Span) -> None:
+        """Look at a span that says the same in other files; what was changed stays changed."""
+        self.span, self._index = span, None
 
     def settle(self, name: str, span: Span) -> None:
         """The pool's word has become the layers': forget the changes, look at the span from now on."""

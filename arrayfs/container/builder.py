@@ -7,6 +7,7 @@ redefinitions (format chapter 7).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,8 @@ from arrayfs.format.model import ArrayMeta, ChunkTable
 
 # A block id that no part reaches: a chunk that lies there reads as an error, here and in the crate.
 NO_BLOCK = (1 << 32) - 1
+# A chunk table, and when its chunks were written, (n,) int64, ns.
+Dated = tuple[ChunkTable, NDArray[np.int64]]
 
 
 class LayerBuilder:
@@ -34,10 +37,13 @@ class LayerBuilder:
     Everything it adds to the part beside the pool's chunks (holes, blocks of renamed arrays) it adds here.
     """
 
-    def __init__(self, stack: LayerStack, part: LayerPart, codec: str | None) -> None:
+    def __init__(
+        self, stack: LayerStack, part: LayerPart, codec: str | None, dictionary: AttributeDictionary | None = None
+    ) -> None:
+        """stack: what the layer comes on top of. dictionary: by default one that goes on from its newest layer's."""
         self._stack, self._part = stack, part
         self._codec = codec
-        self.dictionary = AttributeDictionary(stack.newest.footer, lambda: values_in_use(stack))
+        self.dictionary = dictionary or AttributeDictionary(stack.newest.footer, lambda: values_in_use(stack))
         self.metas: list[ArrayMeta] = []
         self.holes: list[tuple[int, int, int]] = []
         self.mtimes: dict[int, NDArray[np.int64]] = {}
@@ -53,22 +59,27 @@ class LayerBuilder:
     def add_array(self, array: Array) -> None:
         """Say what changed in an array, or all of it where the layers do not have it under this name."""
         continued = array.origin == array.name
-        if not continued and array.name in self._stack.spans:
-            # the tombstone stands before the new entry: the crate's releases take the later one
-            self.add_tombstone(array.name)
-        tables, times = self._copied(array) if not continued else ([], [])
-        own, own_times = self._changed(array)
-        tables.append(own)
-        times.append(own_times)
-        gone = self._gone(array) if continued else self._below(array)
+        tables = [self._changed(array)] if continued else [*self._copied(array), self._changed(array)]
+        self.add_entry(array, tables, self._gone(array) if continued else None, array.origin)
+
+    def add_entry(self, array: Array, tables: list[Dated], gone: list[Coord] | None, origin: str | None = None) -> None:
+        """Say of an array what its chunks in this layer are, by tables, each with the times of its chunks.
+
+        gone: chunks of it that are no more; None if the array is made anew, whatever there was before.
+        origin: what it was called below, if that was not its name.
+        """
+        if gone is None:
+            if array.name in self._stack.spans:
+                # the tombstone stands before the new entry: the crate's releases take the later one
+                self.add_tombstone(array.name)
+            gone = self._below(array)
         if gone:
-            tables.append(self._hole_table(array, gone))
-            times.append(np.zeros(len(gone), np.int64))
-        chunks = _concatenate(tables, len(array.spec.shape))
+            tables = [*tables, (self._hole_table(array, gone), np.zeros(len(gone), np.int64))]
+        chunks = _concatenate([table for table, _ in tables], len(array.spec.shape))
         if len(chunks):
-            self.mtimes[len(self.metas)] = np.concatenate(times)
-        if array.origin is not None and not continued:
-            self.renamed[len(self.metas)] = array.origin
+            self.mtimes[len(self.metas)] = np.concatenate([times for _, times in tables])
+        if origin not in (None, array.name):
+            self.renamed[len(self.metas)] = str(origin)
         spec = array.spec
         self.metas.append(
             ArrayMeta(
@@ -77,7 +88,7 @@ class LayerBuilder:
             )
         )  # fmt: skip
 
-    def _changed(self, array: Array) -> tuple[ChunkTable, NDArray[np.int64]]:
+    def _changed(self, array: Array) -> Dated:
         rows = [
             (coord, change.content.row, change.content.offset, change.content.size, change.mtime_ns)
             for coord, change in sorted(array.changes.items())
@@ -129,21 +140,18 @@ class LayerBuilder:
         row, size = self._hole_blocks[key]
         return row, 0, size
 
-    def _copied(self, array: Array) -> tuple[list[ChunkTable], list[NDArray[np.int64]]]:
+    def _copied(self, array: Array) -> Iterator[Dated]:
         """Chunks of a renamed array: their blocks copied as they are, for an entry can point only into its own file."""
         index = array.index
         coords = index.grid.coords(index.keys)
         kept = np.array([tuple(c) not in array.changes for c in coords.tolist()], np.bool_) if array.changes else None
         all_times = index.mtimes(0, len(index))
-        tables, times = [], []
         for number, entry in enumerate(index.span):
             mask = index.entries == number
             if kept is not None:
                 mask &= kept
             if mask.any():
-                tables.append(self._copy_blocks(entry, coords[mask], index.rows[mask]))
-                times.append(all_times[mask])
-        return tables, times
+                yield self._copy_blocks(entry, coords[mask], index.rows[mask]), all_times[mask]
 
     def _copy_blocks(self, entry: SpanEntry, coords: NDArray[np.uint32], rows: NDArray[np.uint32]) -> ChunkTable:
         layer, chunks = entry.layer, entry.meta.chunks

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arrayfs.container.builder import LayerBuilder
-from arrayfs.container.layer import Layer, open_layer
+from arrayfs.container.layer import Layer, mark_of, open_layer
 from arrayfs.container.newest import Lookout
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
@@ -33,7 +33,7 @@ from arrayfs.format.extension_model import Extension
 from arrayfs.format.footer import encode_footer, encode_trailer
 from arrayfs.format.model import BlockTable, Footer
 from arrayfs.format.naming import ContainerNames
-from arrayfs.store.protocol import Blob, Store
+from arrayfs.store.protocol import Blob, Hold, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,10 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
     return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
 
 
-def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, lookout: Lookout) -> Layer | None:
-    """Steps 3 to 5: give the sealed part its place above `newest`.
+def publish(
+    store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, lookout: Lookout
+) -> tuple[Layer, Hold] | None:
+    """Steps 3 to 5: give the sealed part its place above `newest`, and hold it.
 
     None, and nothing has happened, if another was first. After an OSError the layer may be there all the same (a lost
     reply): `appeared` tells.
@@ -96,7 +98,7 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
     with store.lock(names.lock):
         if not lookout.is_newest(newest):
             listed = store.list()
-            if newest.name not in listed or any((names.parse_sidecar(name) or 0) >= number for name in listed):
+            if not newest.blob.is_current() or any((names.parse_sidecar(name) or 0) >= number for name in listed):
                 return None
         with suppress(MissingObjectError):  # no statistics are always right
             store.delete(names.stats)
@@ -104,20 +106,20 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
             sealed.part.part.publish(names.sidecar(number))
         except ObjectExistsError:
             return None
-        return _adopted(store.open(names.sidecar(number)), sealed, number)
+        return _adopted(store.open(names.sidecar(number)), sealed, number), store.hold(mark_of(sealed.part.id))
 
 
-def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> Layer | None:
+def appeared(store: Store, names: ContainerNames, sealed: SealedPart, number: int) -> tuple[Layer, Hold] | None:
     """The layer of a publication that failed, if it happened all the same: what has its name then has its id."""
-    try:
-        blob = store.open(names.sidecar(number))
-    except MissingObjectError:
-        return None
-    try:
-        found = open_layer(number, blob)
-    except FormatError:
-        return None
-    return _adopted(blob, sealed, number) if found.id == sealed.part.id else None
+    with store.lock(names.lock):
+        try:
+            blob = store.open(names.sidecar(number))
+            found = open_layer(number, blob)
+        except (MissingObjectError, FormatError):
+            return None
+        if found.id != sealed.part.id:
+            return None
+        return _adopted(blob, sealed, number), store.hold(mark_of(found.id))
 
 
 def _adopted(blob: Blob, sealed: SealedPart, number: int) -> Layer:

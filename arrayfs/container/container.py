@@ -17,6 +17,7 @@ from arrayfs.container.array import Array, ArraySpec
 from arrayfs.container.builder import LayerBuilder
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.commit import CommitReport, SealedPart, appeared, author, next_time_ns, publish, seal
+from arrayfs.container.exchange import ids_of
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
@@ -29,7 +30,7 @@ from arrayfs.format.extension_model import Extension, TagChange
 from arrayfs.format.model import AttributeValue
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import open_store
-from arrayfs.store.protocol import Store
+from arrayfs.store.protocol import Hold, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Container:
         self._lookout = Lookout(store, names)
         self._closed = False
         self._borrowed = False
+        # tells compactions that changes are based on the newest layer; None for a reader
+        self._hold: Hold | None = None
         # overlaps with other writers' commits in which this writer's word held
         self.conflicts = 0
 
@@ -97,8 +100,11 @@ class Container:
             if version is not None:
                 raise ReadOnlyError(f"{base}: version {version} can be read, not changed; `restore` brings it back")
             opening.prepare_writing(store, names)
-        stack = opening.open_stack(store, names, version)
+            stack, hold = opening.open_for_writing(store, names)
+        else:
+            stack, hold = opening.open_stack(store, names, version), None
         container = Container(store, names, stack, options or ContainerOptions(), read_only=mode == "r")
+        container._hold = hold
         if mode != "r":
             container.warnings += opening.clear_abandoned(store, names, stack)
         return container
@@ -248,9 +254,11 @@ class Container:
         """
         with self.lock:
             self.check_writable()
-            tried = False
+            refused = False
             while True:
-                if not self._catch_up() and tried:
+                before = self.stack
+                self._catch_up()
+                if refused and self.stack is before:
                     name = self.names.sidecar(self.stack.newest.number + 1)
                     raise ConflictError(f"{name} was committed by another writer, but it is no file of a layer")
                 if self.pool.doubtful:
@@ -263,7 +271,8 @@ class Container:
                 report = self._try_to_commit(tombstones, changed, message)
                 if report is not None:
                     return report
-                tried = True
+                # what lies above may only repeat what is here: then a compaction ended half way
+                refused = not opening.finish_exchange(self.store, self.names)
 
     def refresh(self) -> bool:
         """Show what others committed since; whether there was anything. A writer's own changes wait for its commit."""
@@ -277,38 +286,81 @@ class Container:
                 self._catch_up(layer_id, on_conflict)
 
     def go_back_to(self, layer_id: bytes) -> None:
-        """Look at an older version, on which changes were based. Nothing may have been changed yet."""
+        """Look at an older version, on which changes were based. Nothing may have been changed yet.
+
+        A journal has to name it, or a compaction may merge it meanwhile.
+        """
         ids = [layer.id for layer in self.stack.layers]
         self._arrays.clear()
         self.stack = LayerStack.of(self.stack.layers[: ids.index(layer_id) + 1])
 
     def _catch_up(self, last: bytes | None = None, on_conflict: OnConflict | None = None) -> bool:
         """Go on from the newest version, or from that with the id `last`; whether that is another one than now."""
-        layers = opening.newer_layers(self.store, self.names, self.stack, self._lookout)
-        if last is not None:
-            ids = [layer.id for layer in layers]
-            if last not in ids:
-                raise FormatError(f"{self.names.base}: no version has the id {last.hex()}")
-            layers = layers[: ids.index(last) + 1]
-        if not layers:
-            return False
-        old, new = self.stack, self.stack.push(*layers)
+        while True:
+            below, layers = opening.newer_layers(self.store, self.names, self.stack, self._lookout)
+            if below is None:
+                return self._leave_merged(layers)
+            moved = below is not self.stack
+            if moved:
+                self._take_files(below)
+            if last is not None:
+                ids = [layer.id for layer in layers]
+                if last not in ids:
+                    raise FormatError(f"{self.names.base}: no version has the id {last.hex()}")
+                layers = layers[: ids.index(last) + 1]
+            if not layers and (self.read_only or not moved):
+                return False
+            hold = None if self.read_only else opening.hold(self.store, self.names, [*below.layers, *layers][-1])
+            if self.read_only or hold is not None:
+                break
+        if layers:
+            self._go_on(below.push(*layers), layers, on_conflict)
+        self._hold = hold
+        return bool(layers)
+
+    def _go_on(self, new: LayerStack, layers: list[Layer], on_conflict: OnConflict | None) -> None:
+        old = self.stack
         merge = Merge(self.pool, self.cache, self._arrays, self._gone, old, new)
         merge.plan(self.follower)
         if merge.overlaps and (on_conflict or self.options.on_conflict) == "fail":
-            for layer in layers:
-                layer.close()
+            opening.close_all(layers)
             raise ConflictError(
                 f"{self.names.base}: version {opening.version_of(new, len(new.layers) - 1)} ({layers[-1].name}) was "
                 f"committed since version {self.version}, and both changed: {in_words(merge.overlaps)}"
             )
+        self._apply(merge, new)
+        self.conflicts += len(merge.overlaps)
+
+    def _apply(self, merge: Merge, new: LayerStack) -> None:
+        old = self.stack
         if self.follower is not None:
             self.follower.leaving(new, merge.names)
         merge.apply()
-        self.conflicts += len(merge.overlaps)
         self.stack = new
         if self.follower is not None:
             self.follower.arrived(old, merge.names)
+
+    def _take_files(self, stack: LayerStack) -> None:
+        """Go on with the files that a compaction made, which say the same. Whoever reads in the old ones keeps them."""
+        for array in self._arrays.values():
+            if array.origin is not None:
+                array.rebase(stack.spans[array.origin])
+        self.stack = stack
+
+    def _leave_merged(self, layers: list[Layer]) -> bool:
+        """A compaction merged the version that this one showed into a later one: show the newest, all of it anew."""
+        if self.dirty or not self.read_only:
+            name = self.stack.newest.name
+            merged = self.stack.newest.id in ids_of(layers)
+            was = f"{name} was {'merged into a later one' if merged else 'removed'}"
+            opening.close_all(layers)
+            raise ConflictError(f"{self.names.base}: version {self.version}, on which the changes are based: {was}")
+        new = LayerStack.of(layers)
+        if opening.container_id(new) != opening.container_id(self.stack):
+            opening.close_all(layers)
+            raise ConflictError(f"{self.names.base}: another container has this name since it was opened")
+        everything = frozenset(self.stack.spans).union(new.spans)
+        self._apply(Merge(self.pool, self.cache, self._arrays, self._gone, self.stack, new, everything), new)
         return True
 
     def _try_to_commit(self, tombstones: list[str], changed: list[Array], message: str) -> CommitReport | None:
@@ -354,14 +406,16 @@ class Container:
         """
         self._attempt = (sealed, changed)
         try:
-            layer = publish(self.store, self.names, sealed, self.stack.newest, self._lookout)
+            published = publish(self.store, self.names, sealed, self.stack.newest, self._lookout)
         except OSError:
             with suppress(OSError):
                 self._look_back()
             raise
         self._attempt = None
-        if layer is not None:
-            self._adopt(layer, changed)
+        if published is None:
+            return None
+        layer, self._hold = published
+        self._adopt(layer, changed)
         return layer
 
     def _look_back(self) -> None:
@@ -372,9 +426,10 @@ class Container:
         if self._attempt is None:
             return
         sealed, changed = self._attempt
-        layer = appeared(self.store, self.names, sealed, self.stack.newest.number + 1)
+        found = appeared(self.store, self.names, sealed, self.stack.newest.number + 1)
         self._attempt = None
-        if layer is not None:
+        if found is not None:
+            layer, self._hold = found
             self._adopt(layer, changed)
         else:
             self.pool.doubtful = True
@@ -407,6 +462,7 @@ class Container:
             if not self.dirty:
                 self.pool.discard()
         self.pool.close()
+        self._hold = None
         if self._borrowed:
             return
         for layer in self.stack.layers:

@@ -7,7 +7,7 @@ one while others are made from it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -227,6 +227,14 @@ class ChunkIndex:
         inside = _inside(coords, grid.counts)
         keys = grid.keys(coords[inside])
         return ChunkIndex(grid, self.span, keys, self.entries[inside], self.rows[inside])
+
+    def without(self, coords: Collection[Coord]) -> ChunkIndex:
+        """The index less these chunks; some may not be in it, or outside its shape."""
+        if not coords:
+            return self
+        keys = np.array([self.grid.key(coord) for coord in coords if coord in self.grid], np.uint64)
+        kept = np.isin(self.keys, keys, invert=True)
+        return ChunkIndex(self.grid, self.span, self.keys[kept], self.entries[kept], self.rows[kept])
 
     def push(self, span: Sequence[SpanEntry]) -> ChunkIndex:
         """The index with one more entry on top of its span, of the same rank and chunk shape.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from arrayfs.errors import FormatError, LockedError, MissingObjectError, ShortReadError
 from arrayfs.format import log
-from arrayfs.format.log import LogHeader, Operation
+from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import LocalStore
 from arrayfs.store.protocol import Blob, Part, Store
@@ -244,6 +244,30 @@ def find_journals(store: Store, names: ContainerNames) -> list[FoundJournal]:
         with suppress(MissingObjectError):  # its writer has just committed
             found.append(_look_at(store, name))
     return sorted(found, key=lambda journal: journal.header.time_ns if journal.header else 0)
+
+
+def versions_needed(store: Store, names: ContainerNames) -> set[bytes]:
+    """The ids of all versions that journals of a container go on from, or were carried over to.
+
+    Only read, as `uncommitted` does; of journals that cannot be read nothing is known.
+    """
+    ids = set[bytes]()
+    for name in store.list():
+        if names.parse_log(name) is None:
+            continue
+        try:
+            blob = store.open(name)
+        except MissingObjectError:
+            continue
+        try:
+            reader = LogReader(blob.read, blob.size)
+            ids.add(reader.header.parent_id)
+            ids.update(bytes.fromhex(one.path) for one in reader.operations() if one.op is Op.CATCH_UP)
+        except (FormatError, ShortReadError, ValueError):
+            continue
+        finally:
+            blob.close()
+    return ids
 
 
 def uncommitted(store: Store, names: ContainerNames, layer_ids: Collection[bytes]) -> Iterator[tuple[str, int | None]]:

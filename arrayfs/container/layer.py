@@ -155,6 +155,14 @@ class Layer:
         """A block's bytes as they stand in the file, checksum verified."""
         return self._checked(row, lambda: self._stored_block(row))
 
+    def checksum(self, row: int) -> int | None:
+        """CRC-32C of a block's bytes in the file, as was written; None if the layer does not say."""
+        return None if self._crcs is None else self._crcs[row]
+
+    def unpack(self, row: int, stored: bytes) -> bytes | memoryview:
+        """What `read_stored` gave, unpacked."""
+        return self._checked(row, lambda: decompress(self.codec(row), stored, self._sizes[row]))
+
     def codec(self, row: int) -> str | None:
         """The name of a block's codec; None: not compressed."""
         return self.footer.blocks.codec_names[self._codecs[row]]
@@ -194,6 +202,11 @@ class Layer:
     def close(self) -> None:
         """Give the file back."""
         self.blob.close()
+
+
+def mark_of(layer_id: bytes) -> int:
+    """What those who build on a layer hold in the store (`Store.hold`), whichever file it is in."""
+    return int.from_bytes(layer_id[:8], "little") >> 2
 
 
 def open_layer(number: int, blob: Blob) -> Layer:

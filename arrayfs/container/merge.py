@@ -110,13 +110,23 @@ class Merge:
     """
 
     def __init__(
-        self, pool: Pool, cache: BlockCache, arrays: dict[str, Array], gone: set[str], old: LayerStack, new: LayerStack
+        self,
+        pool: Pool,
+        cache: BlockCache,
+        arrays: dict[str, Array],
+        gone: set[str],
+        old: LayerStack,
+        new: LayerStack,
+        names: frozenset[str] | None = None,
     ) -> None:
-        """arrays: those that are loaded, by name. gone: names whose committed array the writer removed or covered."""
+        """arrays: those that are loaded, by name. gone: names whose committed array the writer removed or covered.
+
+        names: what may be another in the newer stack; by default what its newer layers say anything of.
+        """
         self._pool, self._cache = pool, cache
         self._arrays, self._gone = arrays, gone
         self._old, self._new = old, new
-        self.names = names_in(old, new)
+        self.names = names_in(old, new) if names is None else names
         self.overlaps: list[str] = []
         self._steps: list[Callable[[], None]] = []
 

@@ -10,7 +10,7 @@ import time
 from arrayfs.container.layer import Layer
 from arrayfs.errors import MissingObjectError
 from arrayfs.format.naming import ContainerNames
-from arrayfs.store.protocol import Blob, Store
+from arrayfs.store.protocol import Store
 
 # With fewer layers all names are looked at each time.
 MANY = 256
@@ -37,15 +37,11 @@ class Lookout:
         """Whether the layer has its name still, and the next name is free. False: only a list can tell."""
         if layer.number < MANY or time.monotonic() - self._listed > EVERY:
             return False
-        there = self._looked_at(layer.name)
-        same = there is not None and (there.size, there.mtime_ns) == (layer.blob.size, layer.blob.mtime_ns)
-        return same and self._looked_at(self._names.sidecar(layer.number + 1)) is None
+        return layer.blob.is_current() and not self._has(self._names.sidecar(layer.number + 1))
 
-    def _looked_at(self, name: str) -> Blob | None:
-        """What there is to know of an object, closed again."""
+    def _has(self, name: str) -> bool:
         try:
-            blob = self._store.open(name)
+            self._store.open(name).close()
         except MissingObjectError:
-            return None
-        blob.close()
-        return blob
+            return False
+        return True

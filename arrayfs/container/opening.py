@@ -10,24 +10,19 @@ import gc
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 
-import numpy as np
-
-from arrayfs.container.layer import Layer, open_by_checksum, open_layer
+from arrayfs.container.exchange import finish, ids_of, without_arrays, without_repetitions
+from arrayfs.container.layer import Layer, mark_of, open_by_checksum, open_layer
 from arrayfs.container.newest import Lookout
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import VersionTable
-from arrayfs.errors import ConflictError, FormatError, LockedError, MissingObjectError
-from arrayfs.format.checksums import crc32c
-from arrayfs.format.extension import EXTENSION_CODEC, encode_extension, extension_size
+from arrayfs.errors import FormatError, LockedError, MissingObjectError
 from arrayfs.format.extension_model import Extension
-from arrayfs.format.footer import encode_footer, encode_trailer
-from arrayfs.format.model import BlockTable, Footer
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
-from arrayfs.store.protocol import Shared, Store
+from arrayfs.store.protocol import Hold, Shared, Store
 
 NEW_FOOTER_VERSION = 5
 # How often the files are listed again when they changed while they were opened.
@@ -42,7 +37,7 @@ def open_stack(store: Store, names: ContainerNames, version: str | int | None = 
     for last in (False,) * (OPEN_TRIES - 1) + (True,):
         found = sidecars(store, names)
         try:
-            return LayerStack.of(_up_to(version, _open_layers(store, names, found)))
+            return LayerStack.of(_up_to(version, _counting(_open_files(store, names, found))))
         except (MissingObjectError, FormatError):
             # a compaction may have renamed files meanwhile: only what holds still is believed
             if last or found == sidecars(store, names):
@@ -68,17 +63,16 @@ def sidecars(store: Store, names: ContainerNames) -> list[tuple[int, str]]:
     return sorted((number, name) for number, name in numbered if number is not None)
 
 
-def _open_layers(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> list[Layer]:
+def _open_files(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> list[Layer]:
+    """All layer files in order of their numbers, the sidecars opened newest first."""
     layers: list[Layer] = []
     try:
         with nothing_collected():
             for number, name in [*reversed(found), (0, names.base)]:
                 layers.append(open_by_checksum(number, store.open(name)))
         layers.reverse()
-        check_chain(layers)
     except BaseException:
-        for layer in layers:
-            layer.close()
+        close_all(layers)
         raise
     return layers
 
@@ -95,32 +89,100 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def newer_layers(store: Store, names: ContainerNames, stack: LayerStack, lookout: Lookout) -> list[Layer]:
+def _counting(layers: list[Layer], below: LayerStack | None = None) -> list[Layer]:
+    """Those layers that do not repeat what others say, checked to belong together; the others are closed."""
+    before = [] if below is None else list(below.layers)
+    counting, repeating = without_repetitions([*before, *layers])
+    close_all(repeating)
+    try:
+        check_chain(counting[max(0, len(before) - 1) :])
+    except BaseException:
+        close_all(layers)
+        raise
+    return counting[len(before) :]
+
+
+def close_all(layers: Iterable[Layer]) -> None:
+    """Give their files back."""
+    for layer in layers:
+        layer.close()
+
+
+def newer_layers(
+    store: Store, names: ContainerNames, stack: LayerStack, lookout: Lookout
+) -> tuple[LayerStack | None, list[Layer]]:
     """Open what was committed on top of a stack since it was opened, oldest first.
 
-    Raises FormatError if it is damaged or foreign, ConflictError if the stack's own newest layer is not there any more.
+    Returns it with the stack, or with one that says the same in other files if a compaction has exchanged them; or, if
+    its version is in none of the files any more, None and all the layers that there are. Raises FormatError if they are
+    damaged or foreign.
     """
     newest = stack.newest
     if lookout.is_newest(newest):
-        return []
-    listed = store.list()
-    if newest.name not in listed:
-        raise ConflictError(f"{newest.name} was removed by another writer since this container was opened")
-    known = {layer.name for layer in stack.layers}  # asked every second, also of ten thousand layers
-    numbered = sorted((names.parse_sidecar(name) or 0, name) for name in listed if name not in known)
-    layers: list[Layer] = []
+        return stack, []
+    if not newest.blob.is_current():
+        layers = list(open_stack(store, names).layers)
+        ids = [layer.id for layer in layers]
+        if newest.id not in ids:
+            return None, layers
+        place = ids.index(newest.id) + 1
+        return LayerStack.of(layers[:place]), layers[place:]
+    above = _counting(open_above(store, names, stack.layers), stack)
+    if not above:
+        lookout.nothing_new()
+    return stack, above
+
+
+def open_above(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> list[Layer]:
+    """Open the layer files with higher numbers than the last of these, in order. Raises FormatError."""
+    known = {layer.name for layer in layers}  # asked every second, also of ten thousand layers
+    numbered = sorted((names.parse_sidecar(name) or 0, name) for name in store.list() if name not in known)
+    found: list[Layer] = []
     try:
         for number, name in numbered:
-            if number > newest.number:
-                layers.append(open_by_checksum(number, store.open(name)))
-        check_chain([newest, *layers])
+            if number > layers[-1].number:
+                found.append(open_by_checksum(number, store.open(name)))
     except BaseException:
-        for layer in layers:
-            layer.close()
+        close_all(found)
         raise
-    if not layers:
-        lookout.nothing_new()
-    return layers
+    return found
+
+
+def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, Hold]:
+    """Open all layers and hold the newest, after finishing an exchange of files that was left half done.
+
+    Raises as `open_stack` does.
+    """
+    while True:
+        stack = open_stack(store, names)
+        with store.lock(names.lock):
+            if stack.newest.blob.is_current():
+                found = sidecars(store, names)
+                if len(found) < len(stack.layers) or not _finish(store, names, found):
+                    return stack, store.hold(mark_of(stack.newest.id))
+        close_all(stack.layers)
+
+
+def hold(store: Store, names: ContainerNames, newest: Layer) -> Hold | None:
+    """Say that somebody builds on this layer; None if a compaction has exchanged the files, so that it is too late."""
+    # under the lock, for then no compaction is between looking who holds what and exchanging it
+    with store.lock(names.lock):
+        return store.hold(mark_of(newest.id)) if newest.blob.is_current() else None
+
+
+def finish_exchange(store: Store, names: ContainerNames) -> bool:
+    """Finish an exchange of files that was left half done; whether there was one. Raises OSError, FormatError."""
+    with store.lock(names.lock):
+        found = sidecars(store, names)
+        return _finish(store, names, found)
+
+
+def _finish(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> bool:
+    layers = _open_files(store, names, found)
+    try:
+        return finish(store, names, layers)
+    finally:
+        close_all(layers)
 
 
 def check_chain(layers: list[Layer]) -> None:
@@ -171,22 +233,10 @@ def create(store: Store, names: ContainerNames) -> None:
             f"{left[0]} is there already and would belong to {names.base}: move it away or choose another name"
         )
     layer_id = secrets.token_bytes(16)
-    ext = Extension(
-        layer_id=layer_id,
-        parent_id=bytes(16),
-        container_id=layer_id,
-        version=0,
-        time_ns=time.time_ns(),
-        block_crcs=np.zeros(1, np.uint32),
+    identity = Extension(
+        layer_id=layer_id, parent_id=bytes(16), container_id=layer_id, version=0, time_ns=time.time_ns()
     )
-    size = extension_size(ext)
-    wide, one = np.array([size], np.uint64), np.zeros(1, np.uint32)
-    blocks = BlockTable(one, np.zeros(1, np.uint64), wide, wide, one, (EXTENSION_CODEC,))
-    footer = encode_footer(Footer(NEW_FOOTER_VERSION, blocks, ()))
-    ext = Extension(
-        **{**{f: getattr(ext, f) for f in ext.__slots__}, "footer_crc": crc32c(footer), "footer_size": len(footer)}
-    )
-    store.put(names.base, b"".join((encode_extension(ext), footer, encode_trailer(len(footer)))), replace=False)
+    store.put(names.base, without_arrays(identity, NEW_FOOTER_VERSION), replace=False)
 
 
 def prepare_writing(store: Store, names: ContainerNames) -> None:
@@ -210,7 +260,7 @@ def clear_abandoned(store: Store, names: ContainerNames, stack: LayerStack) -> l
     Nothing here keeps the container from being opened: what cannot be removed is named.
     """
     warnings = []
-    committed = {layer.id for layer in stack.layers}
+    committed = ids_of(stack.layers)
     for name in store.list():
         if names.parse_part(name) is None:
             continue

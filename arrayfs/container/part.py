@@ -80,11 +80,14 @@ class LayerPart:
             self._append(codec, stored, len(raw))
         return range(first, len(self))
 
-    def copy_block(self, codec: str | None, stored: bytes, size: int) -> int:
-        """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked."""
-        return self._append(codec, stored, size)
+    def copy_block(self, codec: str | None, stored: bytes, size: int, checksum: int | None = None) -> int:
+        """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked.
 
-    def _append(self, codec: str | None, stored: bytes | memoryview, size: int) -> int:
+        checksum: CRC-32C of `stored`, where it was computed already.
+        """
+        return self._append(codec, stored, size, checksum)
+
+    def _append(self, codec: str | None, stored: bytes | memoryview, size: int, checksum: int | None = None) -> int:
         offset = self.part.append(stored)
         if codec not in self._codec_names:
             self._codec_names.append(codec)
@@ -92,7 +95,7 @@ class LayerPart:
         self._stored_sizes.append(len(stored))
         self._sizes.append(size)
         self._codecs.append(self._codec_names.index(codec))
-        self._crcs.append(crc32c(stored))
+        self._crcs.append(crc32c(stored) if checksum is None else checksum)
         return len(self) - 1
 
     def read_block(self, row: int, cache: BlockCache) -> memoryview:

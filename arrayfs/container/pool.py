@@ -23,6 +23,8 @@ from arrayfs.store.protocol import Store
 OWN_BLOCK_SIZE = 128 * 1024
 # Chunk sizes and offsets in a block are u32 (format chapter 9).
 CHUNK_LIMIT = 1 << 32
+# Bytes to which smaller ones are packed, unless told otherwise.
+BLOCK_SIZE = 64 * 1024
 # How much is packed at a time: enough to keep neighbours together, little enough to keep memory flat.
 PACK_BATCH = 32 << 20
 
@@ -32,7 +34,7 @@ class PoolOptions:
     """codec: name or None; block_size: bytes that small chunks are packed to; dirty_limit: raw bytes kept in memory."""
 
     codec: str | None = "lz4"
-    block_size: int = 64 * 1024
+    block_size: int = BLOCK_SIZE
     dirty_limit: int = 256 << 20
 
 

@@ -21,7 +21,7 @@ from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import open_store
-from arrayfs.store.protocol import Blob, Lock, Part, Store
+from arrayfs.store.protocol import Blob, Hold, Lock, Part, Store
 
 
 class _KeptBlob:
@@ -38,6 +38,9 @@ class _KeptBlob:
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         buffer[:] = self._content[offset : offset + buffer.nbytes]
+
+    def is_current(self) -> bool:
+        return True
 
     def close(self) -> None:
         """Nothing is open."""
@@ -83,8 +86,17 @@ class BaseLastStore:
     def remove_abandoned(self, name: str) -> None:
         self._store.remove_abandoned(name)
 
+    def rename(self, name: str, new: str) -> None:
+        self._store.rename(name, new)
+
     def delete(self, name: str) -> None:
         self._store.delete(name)
+
+    def hold(self, mark: int) -> Hold:
+        return self._store.hold(mark)
+
+    def is_held(self, mark: int) -> bool:
+        return self._store.is_held(mark)
 
     def lock(self, name: str) -> Lock:
         return self._store.lock(name)

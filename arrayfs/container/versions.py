@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -106,6 +106,17 @@ class VersionTable:
             raise VersionError(f"{wanted!r} is no number, tag or time of a version; {self._extent()}")
         return self.at_time(moment_ns, wanted)
 
+    def begin_of(self, wanted: str, now_ns: int) -> int:
+        """The first moment, in ns since 1970, of what a time names; or when the version of a number or tag was made.
+
+        Raises VersionError.
+        """
+        if not _NUMBER.fullmatch(wanted) and wanted not in self.by_tag:
+            moments = _moments(wanted, now_ns)
+            if moments is not None:
+                return moments[0]
+        return self.resolve(wanted, now_ns).time_ns
+
     def numbered(self, number: int) -> Version:
         """The version of this number. Raises VersionError if there is none, or it was merged."""
         place = self.by_number.get(number)
@@ -157,14 +168,21 @@ def _fault(name: str) -> str:
 
 def read_time(text: str, now_ns: int) -> int | None:
     """The last moment, in ns since 1970, of what a time names; None if it is none."""
+    moments = _moments(text, now_ns)
+    return None if moments is None else moments[1]
+
+
+def _moments(text: str, now_ns: int) -> tuple[int, int] | None:
+    """The first and the last moment of what a time names."""
     ago = _AGO.fullmatch(text)
     if ago is not None:
-        return now_ns - int(ago[1]) * _SECONDS[ago[2]] * 10**9
+        moment = now_ns - int(ago[1]) * _SECONDS[ago[2]] * 10**9
+        return moment, moment
     try:
         begin = datetime.fromisoformat(text)
         end = begin + _precision(text)
         # a date without a zone is local time, also on the day when the clocks change
-        return round(end.timestamp() * 10**6) * 1000 - 1
+        return round(begin.timestamp() * 10**6) * 1000, round(end.timestamp() * 10**6) * 1000 - 1
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -226,14 +244,19 @@ def _times(layers: Sequence[Layer]) -> list[int]:
     return times
 
 
-def _tags(layers: Sequence[Layer], by_number: dict[int, int]) -> dict[str, int]:
-    """Which version each tag names, by its place (docs/FORMAT.md, "Sections")."""
+def tags_said(layers: Iterable[Layer]) -> dict[str, int | None]:
+    """What these layers say of tags, the newest word of each: the number of a version, None if it names none."""
     numbers: dict[str, int | None] = {}
     for ext in (layer.extension for layer in layers if layer.extension is not None):
         for one in ext.merged:
             numbers.update(dict.fromkeys(one.tags, one.number))
         numbers.update(dict.fromkeys(ext.tags, ext.version))
         numbers.update((change.name, change.version) for change in ext.tag_changes)
-    named = {tag: number for tag, number in numbers.items() if number is not None and number in by_number}
+    return numbers
+
+
+def _tags(layers: Sequence[Layer], by_number: dict[int, int]) -> dict[str, int]:
+    """Which version each tag names, by its place (docs/FORMAT.md, "Sections")."""
+    named = {tag: number for tag, number in tags_said(layers).items() if number is not None and number in by_number}
     # a container may come from anyone: what arrayfs would not have set is none
     return {tag: by_number[number] for tag, number in named.items() if not _fault(tag)}

@@ -56,11 +56,15 @@ class Folder:
 
     def is_same(self, name: str, file: Descriptor) -> bool:
         """Tell whether `name` is still the file that `file` has open."""
+        return self.has(name, os.fstat(file.fd))
+
+    def has(self, name: str, status: os.stat_result) -> bool:
+        """Tell whether `name` is the file that `status` is of."""
         try:
             there = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(file.fd))
+        return os.path.samestat(there, status)
 
     def link_or_rename(self, old: str, new: str) -> None:
         """Give the file `old` the name `new`, which must not exist; `old` may or may not be left.
@@ -74,6 +78,24 @@ class Folder:
                 raise
             rename_noreplace(self.fd, old, new)
 
+    def rename_over(self, old: str, new: str, temporary: str) -> None:
+        """Give the file `old` the name `new`, whatever had it; `old` is left where a file can have two names.
+
+        temporary: a name that nobody else uses; what has it is removed.
+        """
+        status = os.stat(old, dir_fd=self.fd, follow_symlinks=False)
+        if self.has(new, status):
+            return  # renaming one of two names of a file to the other leaves both
+        with suppress(FileNotFoundError):
+            self.unlink(temporary)
+        try:
+            os.link(old, temporary, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            temporary = old
+        os.rename(temporary, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
     def grant(self, file: Descriptor) -> None:
         """Give a new file, private until now, the permissions that it is to have."""
         if self.model is not None:
@@ -81,6 +103,10 @@ class Folder:
                 take_after(file.fd, os.stat(self.model, dir_fd=self.fd))
                 return
         os.fchmod(file.fd, 0o666 & ~umask_of_process())
+
+    def opened_again(self) -> Descriptor:
+        """The folder, with a place and locks of its own."""
+        return Descriptor(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd), self.path)
 
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self.fd)

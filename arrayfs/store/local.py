@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -107,7 +108,6 @@ class LocalPart:
             self._disown(file)
 
     def replace(self, name: str) -> None:
-        """As `publish`, but whatever has the name is replaced, in one step."""
         check_name(name)
         with self._lock:
             file = self._ready_to_show()
@@ -234,6 +234,24 @@ class LocalLock:
         self._owner = os.getpid()
 
 
+# fcntl(2): struct flock of 64-bit systems.
+_FLOCK = struct.Struct("hhqqi4x")
+
+
+def _one_byte(kind: int, offset: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0)
+
+
+class LocalHold:
+    """A shared lock on one byte of the folder, for what is not there cannot be replaced under it."""
+
+    def __init__(self, file: Descriptor) -> None:
+        self._file: Descriptor | None = file
+
+    def release(self) -> None:
+        self._file = None
+
+
 class LocalStore:
     """The files of one folder."""
 
@@ -291,6 +309,13 @@ class LocalStore:
             raise
         part.close()
 
+    def rename(self, name: str, new: str) -> None:
+        try:
+            self._folder.rename_over(check_name(name), check_name(new), f".{new}{protocol.PUT_SUFFIX}")
+        except FileNotFoundError:
+            raise MissingObjectError(f"{self._folder.path_of(name)}: no such object") from None
+        self._folder.sync()
+
     def delete(self, name: str) -> None:
         path = self._folder.path_of(check_name(name))
         try:
@@ -301,6 +326,20 @@ class LocalStore:
 
     def lock(self, name: str) -> LocalLock:
         return LocalLock(self._folder, check_name(name))
+
+    def hold(self, mark: int) -> LocalHold:
+        file = self._folder.opened_again()
+        with suppress(OSError):  # some file systems lock no folders
+            fcntl.fcntl(file.fd, fcntl.F_OFD_SETLK, _one_byte(fcntl.F_RDLCK, mark))
+        return LocalHold(file)
+
+    def is_held(self, mark: int) -> bool:
+        file = self._folder.opened_again()
+        try:
+            answer = fcntl.fcntl(file.fd, fcntl.F_OFD_GETLK, _one_byte(fcntl.F_WRLCK, mark))
+        except OSError:
+            return False
+        return int(_FLOCK.unpack(answer)[0]) != fcntl.F_UNLCK
 
     def take_after(self, name: str) -> None:
         self._folder.model = check_name(name)

@@ -44,6 +44,9 @@ class LocalBlob:
         self._closed = True
         self._file = None
 
+    def is_current(self) -> bool:
+        return self._folder.has(self.name, self._status)
+
     def lend(self) -> None:
         """Give the descriptor back until the next read."""
         self._file = None

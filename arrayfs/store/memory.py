@@ -41,6 +41,7 @@ class _Shared:
         self.guard = threading.Lock()
         self.objects: dict[str, _Object] = {}
         self.locks: dict[str, threading.Lock] = {}
+        self.holds: weakref.WeakSet[MemoryHold] = weakref.WeakSet()
 
     def find(self, name: str) -> _Object:
         found = self.objects.get(name)
@@ -64,11 +65,13 @@ _SHARED_GUARD = threading.Lock()
 class MemoryBlob:
     """The bytes that an object had when it was opened."""
 
-    def __init__(self, name: str, url: str, content: bytes, mtime_ns: int) -> None:
+    def __init__(self, shared: _Shared, name: str, found: _Object) -> None:
         self.name = name
+        content = bytes(found.content)
         self.size = self.stored_bytes = len(content)
-        self.mtime_ns = mtime_ns
-        self._url = url
+        self.mtime_ns = found.mtime_ns
+        self._url = f"{shared.url}/{name}"
+        self._shared, self._object = shared, found
         self._content: bytes | None = content
 
     def read(self, offset: int, size: int) -> bytes:
@@ -78,6 +81,10 @@ class MemoryBlob:
         content = self._opened(offset, buffer.nbytes)
         if buffer.nbytes:
             buffer.cast("B")[:] = content[offset : offset + buffer.nbytes]
+
+    def is_current(self) -> bool:
+        with self._shared.guard:
+            return self._shared.objects.get(self.name) is self._object
 
     def close(self) -> None:
         self._content = None
@@ -136,11 +143,14 @@ class MemoryPart:
     def publish(self, name: str) -> None:
         check_name(name)
         with self._shared.guard:
-            content = bytes(self._writing())
+            self._writing()
             self._shared.must_be_free(name)
-            self._shared.forget(self.name, self._opened())
-            self._object = self._shared.objects[name] = _Object(content)
-            self._writable = False
+            self._show(name)
+
+    def replace(self, name: str) -> None:
+        check_name(name)
+        with self._shared.guard:
+            self._show(name)
 
     def discard(self) -> None:
         with self._shared.guard:
@@ -154,6 +164,12 @@ class MemoryPart:
                 self._object.owner = None
             self._object = None
 
+    def _show(self, name: str) -> None:
+        content = bytes(self._writing())
+        self._shared.forget(self.name, self._opened())
+        self._object = self._shared.objects[name] = _Object(content)
+        self._writable = False
+
     def _opened(self) -> _Object:
         if self._object is None:
             raise ValueError(f"{self._url}: used after close")
@@ -164,6 +180,17 @@ class MemoryPart:
         if not isinstance(content, bytearray):
             raise ValueError(f"{self._url}: already published")
         return content
+
+
+class MemoryHold:
+    """One that is held until it is released, or nobody refers to it."""
+
+    def __init__(self, shared: _Shared, mark: int) -> None:
+        self.mark: int | None = mark
+        shared.holds.add(self)
+
+    def release(self) -> None:
+        self.mark = None
 
 
 class MemoryLock:
@@ -229,7 +256,7 @@ class MemoryStore:
     def open(self, name: str) -> MemoryBlob:
         with self._shared.guard:
             found = self._shared.find(check_name(name))
-            return MemoryBlob(name, f"{self.url}/{name}", bytes(found.content), found.mtime_ns)
+            return MemoryBlob(self._shared, name, found)
 
     def create_part(self, name: str) -> MemoryPart:
         with self._shared.guard:
@@ -259,6 +286,10 @@ class MemoryStore:
                 self._shared.must_be_free(name)
             self._shared.objects[name] = _Object(bytes(data))
 
+    def rename(self, name: str, new: str) -> None:
+        with self._shared.guard:
+            self._shared.objects[check_name(new)] = self._shared.find(check_name(name))
+
     def delete(self, name: str) -> None:
         with self._shared.guard:
             self._shared.find(check_name(name))
@@ -266,6 +297,14 @@ class MemoryStore:
 
     def lock(self, name: str) -> MemoryLock:
         return MemoryLock(self._shared, check_name(name))
+
+    def hold(self, mark: int) -> MemoryHold:
+        with self._shared.guard:
+            return MemoryHold(self._shared, mark)
+
+    def is_held(self, mark: int) -> bool:
+        with self._shared.guard:
+            return any(hold.mark == mark for hold in self._shared.holds)
 
     def statvfs(self) -> os.statvfs_result | None:
         return None

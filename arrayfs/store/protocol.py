@@ -67,6 +67,9 @@ class Blob(Protocol):
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` (writable, contiguous); raise ShortReadError where the object has fewer bytes."""
 
+    def is_current(self) -> bool:
+        """Tell whether its name still stands for this object, not for another or nothing."""
+
     def close(self) -> None:
         """Let go of the object; reads that run in other threads still finish. Closing twice is allowed."""
 
@@ -110,6 +113,9 @@ class Part(Protocol):
         after the moment at which `name` appeared: look, before trying again.
         """
 
+    def replace(self, name: str) -> None:
+        """As `publish`, but what had the name is replaced, in one step. Readers of that keep it."""
+
     def discard(self) -> None:
         """Remove the part and close it."""
 
@@ -134,6 +140,12 @@ class Lock(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Hold(Protocol):
+    """Says to others that something is in use; ends with `release`, or with the process."""
+
+    def release(self) -> None: ...
 
 
 class Store(Protocol):
@@ -170,8 +182,24 @@ class Store(Protocol):
         Raises ObjectExistsError if `name` is there and `replace` is false.
         """
 
+    def rename(self, name: str, new: str) -> None:
+        """Have `new` stand for the object `name`, in one step and durably, replacing what it stood for.
+
+        `name` may go on standing for it too: so there is a moment at which both do, and none at which neither does.
+        One process at a time may do this for a name. Raises MissingObjectError.
+        """
+
     def delete(self, name: str) -> None:
         """Remove an object, durably. Raises MissingObjectError."""
+
+    def hold(self, mark: int) -> Hold:
+        """Say that what `mark` stands for is in use; any number may. mark: 0 to 2**62 - 1, as users of the store agree.
+
+        Where the medium cannot say such a thing, nobody hears of it.
+        """
+
+    def is_held(self, mark: int) -> bool:
+        """Tell whether anybody holds `mark` at this moment."""
 
     def lock(self, name: str) -> Lock:
         """Return the lock of this name. Its object is made when it is first taken and must never be deleted."""

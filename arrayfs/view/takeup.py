@@ -18,6 +18,7 @@ from signal import SIGKILL
 
 from arrayfs.container import opening
 from arrayfs.container.container import Container
+from arrayfs.container.exchange import ids_of
 from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals, owner_id, uncommitted
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
@@ -56,9 +57,9 @@ def case_of(container: Container, found: FoundJournal, journals: Store | None = 
     owner = owner_id(opening.container_id(stack), container.store, journals or container.store)
     if header.container_id != owner:
         return Case.FOREIGN
-    ids = [layer.id for layer in stack.layers]
-    if header.layer_id in ids:
+    if header.layer_id in ids_of(stack.layers):
         return Case.COMMITTED
+    ids = [layer.id for layer in stack.layers]
     if header.parent_id == ids[-1]:
         return Case.READY
     return Case.BEHIND if header.parent_id in ids else Case.ORPHAN
@@ -90,7 +91,7 @@ def take_up(container: Container, journals: Store | None = None) -> None:
 
 def not_shown(container: Container, journals: Store | None = None) -> list[str]:
     """What to tell somebody who only reads: a line for each journal with changes that no version has."""
-    ids = {layer.id for layer in container.stack.layers}
+    ids = ids_of(container.stack.layers)
     return [
         f"{name}: a journal with {'changes' if size is None else f'{size} bytes of changes'} that are not committed; "
         "they are not shown"
@@ -106,7 +107,7 @@ def _without_repeats(container: Container, store: Store) -> list[FoundJournal]:
     """
     found = find_journals(store, container.names)
     container.refresh()  # what their writers committed before they ended
-    committed = {layer.id for layer in container.stack.layers}
+    committed = ids_of(container.stack.layers)
     coming = {journal.header.layer_id for journal in found if journal.header and not journal.locked} - committed
     kept = []
     for journal in found:

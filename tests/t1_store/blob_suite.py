@@ -73,6 +73,17 @@ class BlobSuite(StoreCase):
         store.delete("a")
         assert blob.read(0, blob.size) == b"old"
 
+    def test_blob_knows_whether_its_name_still_stands_for_it(self, store: Store) -> None:
+        store.put("a", b"one", replace=False)
+        blob = store.open("a")
+        assert blob.is_current()
+        store.put("a", b"one", replace=True)
+        assert not blob.is_current()
+        again = store.open("a")
+        assert again.is_current()
+        store.delete("a")
+        assert not again.is_current()
+
     def test_closed_blob_gives_nothing_and_closes_again(self, store: Store) -> None:
         store.put("a", b"old", replace=False)
         blob = store.open("a")

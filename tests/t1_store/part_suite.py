@@ -91,6 +91,21 @@ class PartSuite(StoreCase):
         assert content(store, "b") == b"second try"
         assert store.list() == ["a", "b"]
 
+    def test_part_that_replaces_takes_the_name_from_what_has_it(self, store: Store) -> None:
+        store.put("a", b"old", replace=False)
+        reader = store.open("a")
+        for name in ("a", "b"):
+            part = store.create_part("p")
+            part.append(b"new")
+            part.replace(name)
+            assert part.read(0, 3) == b"new"
+            with pytest.raises(ValueError, match="already published"):
+                part.append(b"more")
+            part.close()
+        assert store.list() == ["a", "b"]
+        assert content(store, "a") == content(store, "b") == b"new"
+        assert reader.read(0, 3) == b"old"
+
     def test_of_many_publishers_of_one_name_one_wins(self, open_store: OpenStore) -> None:
         def win(number: int) -> int | None:
             part = open_store().create_part(f"{number}.part")

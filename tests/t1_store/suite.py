@@ -57,6 +57,41 @@ class StoreSuite(BlobSuite, PartSuite):
         with pytest.raises(MissingObjectError, match="a: no such object"):
             store.delete("a")
 
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_rename(self, store: Store, taken: bool) -> None:
+        store.put("a", b"one", replace=False)
+        if taken:
+            store.put("b", b"two", replace=False)
+            reader = store.open("b")
+        for _ in range(2):  # a second time nothing changes
+            if "a" in store.list():
+                store.rename("a", "b")
+            assert content(store, "b") == b"one"
+            assert set(store.list()) - {"a"} == {"b"}
+        if taken:
+            assert reader.read(0, 3) == b"two"
+        store.put("a", b"three", replace=True)
+        assert content(store, "b") == b"one"
+        with pytest.raises(MissingObjectError, match="c: no such object"):
+            store.rename("c", "b")
+
+    def test_a_mark_is_held_until_all_have_let_go(self, open_store: OpenStore) -> None:
+        store, other, mark = open_store(), open_store(), (1 << 62) - 1
+        assert not store.is_held(mark)
+        first, second = store.hold(mark), other.hold(mark)
+        assert store.is_held(mark)
+        assert other.is_held(mark)
+        assert not store.is_held(mark - 1)
+        first.release()
+        assert store.is_held(mark)
+        second.release()
+        second.release()
+        assert not store.is_held(mark)
+        forgotten = store.hold(0)
+        assert other.is_held(0)
+        del forgotten
+        assert not other.is_held(0)
+
     def test_list_is_sorted(self, store: Store) -> None:
         for name in ("b", "a.10.af", "a.af", "ü", "a.9.af", "-x"):
             store.put(name, b"", replace=False)

@@ -326,3 +326,13 @@ def test_read_only_device_is_told_by_its_errno(small_device: Path) -> None:
             change()
         assert failure.value.errno == errno.EROFS
     assert content(store, "old") == b"old"
+
+
+def test_rename_is_not_misled_by_what_a_crashed_one_left_behind(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    (tmp_path / "old").write_bytes(b"two")
+    os.link(tmp_path / "old", tmp_path / ".b.put")
+    store.rename("a", "b")
+    assert content(store, "b") == b"one"
+    assert (tmp_path / "old").read_bytes() == b"two"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "old"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from arrayfs.store import MemoryStore
-from arrayfs.store.protocol import Blob, Lock, Part
+from arrayfs.store.protocol import Blob, Hold, Lock, Part
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,6 +59,23 @@ class Fault:
         if self.code is None:
             raise Stop
         raise OSError(self.code, os.strerror(self.code))
+
+
+@dataclass(slots=True)
+class VisitedFault(Fault):
+    """Somebody comes in at call number `visited`, before it."""
+
+    visited: int = 0
+    visitor: Callable[[], None] = lambda: None
+    inside: bool = field(default=False)
+
+    @contextmanager
+    def call(self, name: str) -> Iterator[None]:
+        if self.calls + 1 == self.visited and not self.inside:
+            self.inside = True
+            self.visitor()
+        with Fault.call(self, name):  # super() does not know a class with slots
+            yield
 
 
 class FaultStore:
@@ -111,9 +128,21 @@ class FaultStore:
         with self.fault.call(f"put {name}"):
             self.inner.put(name, data, replace=replace)
 
+    def rename(self, name: str, new: str) -> None:
+        with self.fault.call(f"rename {name} {new}"):
+            self.inner.rename(name, new)
+
     def delete(self, name: str) -> None:
         with self.fault.call(f"delete {name}"):
             self.inner.delete(name)
+
+    def hold(self, mark: int) -> Hold:
+        with self.fault.call("hold"):
+            return self.inner.hold(mark)
+
+    def is_held(self, mark: int) -> bool:
+        with self.fault.call("is_held"):
+            return self.inner.is_held(mark)
 
     def lock(self, name: str) -> Lock:
         with self.fault.call("lock"):
@@ -134,6 +163,9 @@ class FaultBlob:
     def read(self, offset: int, size: int) -> bytes:
         with self._store.fault.call(f"read {self.name}"):
             return self._inner.read(offset, size)
+
+    def is_current(self) -> bool:
+        return self._inner.is_current()
 
     def close(self) -> None:
         self._inner.close()
@@ -179,6 +211,12 @@ class FaultPart:
             self._store.inner.put(name, self._inner.read(0, self.size), replace=False)
         with self._store.fault.call("unlink"):
             self._inner.discard()
+        self._store.synced.pop(self.name)
+
+    def replace(self, name: str) -> None:
+        self.sync()
+        with self._store.fault.call(f"replace {name}"):
+            self._inner.replace(name)
         self._store.synced.pop(self.name)
 
     def discard(self) -> None:

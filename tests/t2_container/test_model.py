@@ -15,12 +15,15 @@ from hypothesis.stateful import (
 )
 
 from arrayfs.container.array import ArraySpec
+from arrayfs.container.compact import Keep, compact
+from arrayfs.container.container import Container
+from arrayfs.container.repack import KEEP, PackOptions
 from arrayfs.container.verify import verify
 from arrayfs.format.model import AttributeValue, DType, FillValue
 from tests.profiles import examples
 from tests.t2_container.array_model import TYPES, ModelArray
 from tests.t2_container.crate_reader import CrateReader
-from tests.t2_container.making import State, attributes, new_container, new_url, open_container, state
+from tests.t2_container.making import State, attributes, new_container, new_url, open_container, state, state_at
 
 NAMES = ("a", "b", "a/b", "")
 names = st.sampled_from(NAMES)
@@ -174,6 +177,23 @@ class ContainerMachine(RuleBasedStateMachine):
         assert [str(finding) for finding in verify(self.url)] == []
         self.check_crate()
 
+    @rule(last=st.integers(1, 4), codec=st.sampled_from((KEEP, KEEP, "zstd", None)), size=st.sampled_from((None, 100)))
+    def compact(self, last: int, codec: str | None, size: int | None) -> None:
+        """By somebody else; what is not committed here stays, and goes on from what was made."""
+        before = readable(self.url)
+        compact(self.url, Keep(last), PackOptions(codec, size))
+        assert readable(self.url) == before[-last:]
+        assert [str(finding) for finding in verify(self.url)] == []
+        assert state_at(self.url) == expected(self.committed)
+        files = self.container.store.list()
+        assert {"t.af", "t.lock", *(f"t.{n}.af" for n in range(1, len(before[-last:])))} == {
+            name for name in files if ".part-" not in name
+        }
+        assert sum(".part-" in name for name in files) <= 1  # this writer's own
+        if not self.container.dirty:
+            assert not self.container.refresh()
+            self.check_crate()
+
     @rule()
     def reopen(self) -> None:
         self.container.close()
@@ -218,6 +238,15 @@ class ContainerMachine(RuleBasedStateMachine):
                 content = reader.chunk(meta, coord)
                 want = stored.get(coord, array.stored_fill(coord))
                 assert (array.stored_fill(coord) if content is None else content) == want, (name, coord)
+
+
+def readable(url: str) -> list[int]:
+    """The numbers of versions that can be read, oldest first."""
+    container = Container.open(url)
+    try:
+        return [version.number for version in container.versions() if version.merged_into is None]
+    finally:
+        container.close()
 
 
 def copied(model: dict[str, ModelArray]) -> dict[str, ModelArray]:

@@ -17,8 +17,8 @@ from arrayfs.container.value_changes import value_changes
 from arrayfs.format.model import AttributeValue, DType, FillValue
 from tests.profiles import examples
 from tests.t2_container.array_model import TYPES, ModelArray
-from tests.t2_container.making import state
-from tests.t2_container.test_model import ContainerMachine, copied, expected, some_attributes
+from tests.t2_container.making import open_container, state
+from tests.t2_container.test_model import ContainerMachine, copied, expected, readable, some_attributes
 
 Model = dict[str, ModelArray]
 
@@ -75,9 +75,16 @@ class HistoryMachine(ContainerMachine):
     def go_on(self, data: st.DataObject, seed: int) -> None:
         self.make_versions(self.pick(data)[0], seed)
 
+    def some_version(self, data: st.DataObject, name: str = "version") -> int:
+        """One that no compaction has merged into another."""
+        self.container.close()
+        self.container = open_container(self.url, **self.pool)
+        self.model = copied(self.committed)
+        return data.draw(st.sampled_from(readable(self.url)), name)
+
     @rule(data=st.data())
     def look_back(self, data: st.DataObject) -> None:
-        number = data.draw(st.integers(0, self.version), "version")
+        number = self.some_version(data)
         opened = Container.open(self.url, version=number)
         assert state(opened) == expected(self.history()[number])
         opened.close()
@@ -85,7 +92,7 @@ class HistoryMachine(ContainerMachine):
 
     @rule(data=st.data(), quick=st.booleans())
     def compare(self, data: st.DataObject, quick: bool) -> None:
-        numbers = [data.draw(st.integers(0, self.version), name) for name in ("a", "b")]
+        numbers = [self.some_version(data, name) for name in ("a", "b")]
         table = self.container.versions()
         older, newer = (self.container.at(table.numbered(number)) for number in numbers)
         old, new = (self.history()[number] for number in numbers)
@@ -99,7 +106,7 @@ class HistoryMachine(ContainerMachine):
     @rule(data=st.data())
     def bring_back(self, data: st.DataObject) -> None:
         self.discard()
-        number = data.draw(st.integers(0, self.version), "version")
+        number = self.some_version(data)
         older = self.container.at(self.container.versions().numbered(number))
         chosen = data.draw(st.none() | st.sets(st.sampled_from(("a", "b", "a/b", ""))), "arrays")
         restore(self.container, older, lambda name: chosen is None or name in chosen)

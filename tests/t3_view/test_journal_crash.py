@@ -21,6 +21,7 @@ from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.numbers import ROOT
 from arrayfs.view.takeup import take_up
 from arrayfs.view.tree import Tree, open_tree
+from tests.conftest import Tell
 from tests.t2_container.faults import Fault, FaultStore, Stop, use
 from tests.t3_view.tree_model import v3
 
@@ -238,7 +239,7 @@ def run(client: Client, calls: list[tuple[object, ...]]) -> None:
 
 
 def test_a_process_that_stops_at_any_store_call_loses_nothing_acknowledged(
-    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], tell: Tell
 ) -> None:
     explored = 0
     for at in range(1, 10_000):
@@ -259,8 +260,7 @@ def test_a_process_that_stops_at_any_store_call_loses_nothing_acknowledged(
         if not stopped:
             break
     assert explored > 200
-    with capsys.disabled():
-        print(f"\n{explored} states after a stop", end="")  # noqa: T201  how much was tried is part of the answer
+    tell(f"{explored} states after a stop")
 
 
 def abandon(client: Client) -> None:

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from arrayfs.container.compact import Keep, compact
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
 from arrayfs.container.verify import verify
@@ -316,6 +317,16 @@ class TreeMachine(RuleBasedStateMachine):
         assert self.lasting() == before
         self.model.committed()
         self.separate()
+
+    @rule(last=st.integers(1, 3))
+    def compact(self, last: int) -> None:
+        """By another process: nothing is to be seen of it here, whatever is open or not committed."""
+        before, numbers = self.lasting(), {path: attr.ino for path, attr in self.shown().items()}
+        compact(self.url, Keep(last))
+        for _ in range(2):
+            assert self.lasting() == before
+            assert {path: attr.ino for path, attr in self.shown().items()} == numbers
+            self.tree.refresh()
 
     def lasting(self) -> dict[Path, Attr]:
         """What stat says of files, as far as it has to be the same in the next mount."""

@@ -15,6 +15,7 @@ from arrayfs.view.meaning import FILE, meaning
 from arrayfs.view.numbers import FIRST_LENT, ROOT
 from arrayfs.view.tree import Tree, open_tree
 from tests.profiles import examples
+from tests.t2_container.test_model import readable
 from tests.t3_view.test_tree_machine import TreeMachine
 from tests.t3_view.tree_model import DOCUMENTS, ModelFile, ModelTree, Path
 
@@ -57,7 +58,7 @@ class VersionMachine(TreeMachine):
         self.remember()
 
     def some_version(self, data: st.DataObject, name: str = "version") -> int:
-        return data.draw(st.integers(0, len(self.history) - 1), name)
+        return data.draw(st.sampled_from(readable(self.url)), name)
 
     @rule(data=st.data())
     def open_a_version(self, data: st.DataObject) -> None:
@@ -69,6 +70,7 @@ class VersionMachine(TreeMachine):
     @rule(data=st.data())
     def look_beside(self, data: st.DataObject) -> None:
         number = self.some_version(data)
+        self.tree.refresh()
         ino = ROOT
         for name in (".arrayfs", "versions", str(number)):
             attr = self.tree.lookup(ino, name)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -17,7 +16,8 @@ from arrayfs.store import MemoryStore
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from arrayfs.view.tree import Tree, open_tree
-from tests.t2_container.faults import Fault, FaultStore, Stop
+from tests.conftest import Tell
+from tests.t2_container.faults import Fault, FaultStore, Stop, VisitedFault
 from tests.t3_view.test_journal_crash import CALLS, OPTIONS, Client, State, abandon, empty, opened, run, shown, states
 
 __all__ = ["empty", "states"]  # fixtures
@@ -33,23 +33,6 @@ def container_in(store: MemoryStore, *, read_only: bool = False, on_conflict: st
     if not read_only:
         take_up(container)
     return container
-
-
-@dataclass
-class VisitedFault(Fault):
-    """Somebody comes in at call number `visited`, before it."""
-
-    visited: int = 0
-    visitor: Callable[[], None] = lambda: None
-    inside: bool = field(default=False)
-
-    @contextmanager
-    def call(self, name: str) -> Iterator[None]:
-        if self.calls + 1 == self.visited and not self.inside:
-            self.inside = True
-            self.visitor()
-        with super().call(name):
-            yield
 
 
 @dataclass
@@ -105,7 +88,7 @@ def recovered(store: FaultStore, *, unsynced: bool, on_conflict: str = "fail") -
 
 
 def test_a_writer_that_comes_in_at_any_call_and_a_process_that_stops_at_any_later_one(
-    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State], tell: Tell
 ) -> None:
     explored = landed = 0
     for at in range(1, 10_000):
@@ -132,8 +115,7 @@ def test_a_writer_that_comes_in_at_any_call_and_a_process_that_stops_at_any_late
         if not came:
             break
     assert landed > 100
-    with capsys.disabled():
-        print(f"\n{explored} states after a visit", end="")  # noqa: T201  how much was tried is part of the answer
+    tell(f"{explored} states after a visit")
 
 
 def test_a_writer_of_the_same_file_that_comes_in_at_any_call(

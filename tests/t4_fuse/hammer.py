@@ -1,8 +1,9 @@
 """One of several writers that change one array at random, until all have committed enough: for test_hammer.py.
 
 `hammer.py container URL ROUNDS SEED` writes without a mount, `hammer.py mount URL ROUNDS SEED MOUNTPOINT` through one
-of its own. Each round sets chunks, may make the array longer, and may count up an attribute that it has read before;
-the message of its commit says what it did. Prints a JSON object: the rounds that were acknowledged, and the conflicts.
+of its own; `hammer.py compact URL 0 SEED` merges versions meanwhile, until its standard input ends. Each round sets
+chunks, may make the array longer, and may count up an attribute that it has read before; the message of its commit says
+what it did. Prints a JSON object: the rounds that were acknowledged, and the conflicts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import struct
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from arrayfs.container.compact import Keep, compact
 from arrayfs.container.container import Container
 from arrayfs.errors import ConflictError
 from arrayfs.format.attributes import attribute_from_python, attribute_to_python
@@ -96,6 +99,15 @@ def through_a_mount(url: str, rounds: int, seed: int, mountpoint: Path) -> Round
     return {"done": done, "conflicts": conflicts}
 
 
+def merging(url: str, _rounds: int, seed: int) -> Round:
+    rng, merged, kept = random.Random(seed), 0, 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        report = compact(url, Keep(rng.randint(1, 5)))
+        merged += len(report.merged)
+        kept += len(report.kept)
+    return {"done": [], "conflicts": 0, "merged": merged, "kept": kept}
+
+
 def put(path: Path, content: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     path.with_name("temporary").write_bytes(content)
@@ -118,7 +130,7 @@ def arrayfs(*arguments: str, code: int = 0) -> str:
     return done.stdout
 
 
-HOW: dict[str, Callable[..., Round]] = {"container": without_a_mount, "mount": through_a_mount}
+HOW: dict[str, Callable[..., Round]] = {"container": without_a_mount, "mount": through_a_mount, "compact": merging}
 
 if __name__ == "__main__":
     kind, url_, rounds_, seed_, *where = sys.argv[1:]

@@ -1,4 +1,6 @@
-"""Two mounts and two processes change one array at random: nothing acknowledged is lost, and an order explains it."""
+"""Two mounts and two processes change one array at random, while a third merges its versions: nothing acknowledged is
+lost, and an order explains what is there.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import zarr
 
 from arrayfs.container.container import Container
 from arrayfs.container.verify import verify
 from arrayfs.format.attributes import attribute_to_python
+from tests.conftest import Tell
 from tests.mounts import Mounted
 from tests.t4_fuse.conftest import HERE, ROOT, take_away
 
@@ -22,7 +24,7 @@ ROUNDS = {"container": 60, "mount": 12}
 
 
 def test_every_acknowledged_commit_is_in_the_history_and_explains_what_is_there(
-    mounted: Mounted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mounted: Mounted, tmp_path: Path, tell: Tell
 ) -> None:
     zarr.create_array(
         str(mounted / "h"), shape=(8, 8), chunks=(2, 2), dtype="i4", compressors=None, attributes={"count": "0"}
@@ -40,22 +42,25 @@ def test_every_acknowledged_commit_is_in_the_history_and_explains_what_is_there(
             where = [str(points[seed // 2])]
         command = [sys.executable, str(HERE / "hammer.py"), kind, url, str(rounds), str(seed + 1), *where]
         workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+    command = [sys.executable, str(HERE / "hammer.py"), "compact", url, "0", "9"]
+    compactor = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         said = [json.loads(worker.communicate(timeout=300)[0]) for worker in workers]
+        compacted = json.loads(compactor.communicate(timeout=300)[0])
     finally:
-        for worker in workers:
+        for worker in (*workers, compactor):
             worker.kill()
             worker.wait()
         for point in points:
             take_away(point, "-z")
     acknowledged = {what["round"]: what for one in said for what in one["done"]}
     conflicts = sum(one["conflicts"] for one in said)
-    with capsys.disabled():
-        print(f"\n{len(acknowledged)} commits of 4 writers, {conflicts} conflicts", end="")  # noqa: T201
+    merged = compacted["merged"]
+    tell(f"{len(acknowledged)} commits of 4 writers, {conflicts} conflicts, {merged} versions merged meanwhile")
+    assert merged > 20
     assert conflicts
     with Container.open(url) as container:
-        messages = [layer.extension.message for layer in container.stack.layers[2:] if layer.extension is not None]
-        history = [json.loads(message) for message in messages]
+        history = [json.loads(version.message) for version in container.versions().versions[2:]]
         assert sorted(what["round"] for what in history) == sorted(acknowledged)
         array = container.get("h")
         expected: dict[tuple[int, ...], int] = {}

@@ -1,0 +1,249 @@
+"""Compaction: runs of layers become one layer each, without stopping whoever reads or writes.
+
+Merged layers are written beside the others without any lock; exchanging the files for them is `exchange.py`. Nothing is
+merged that somebody builds on: the newest version, those that writers hold, and those that journals go on from. All
+others are kept only if they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from arrayfs.container import opening
+from arrayfs.container.commit import SealedPart
+from arrayfs.container.container import Container
+from arrayfs.container.exchange import finish, odd_names
+from arrayfs.container.journal import versions_needed
+from arrayfs.container.layer import Layer, extension_row, mark_of, open_layer
+from arrayfs.container.merged import Run, write_merged
+from arrayfs.container.part import LayerPart
+from arrayfs.container.repack import KEEP, PackOptions
+from arrayfs.container.versions import Version, VersionTable
+from arrayfs.errors import ConflictError, FormatError
+from arrayfs.store.protocol import ATOMIC_RENAME, Store
+
+# Called with bytes of blocks that were dealt with, and of all files that are merged.
+Progress = Callable[[int, int], None]
+# A layer alone in its run is written anew if at least this part of its blocks is no chunk of it any more.
+GARBAGE = 0.05
+# Bytes that an entry of a chunk table takes beside its coordinates, and its time, and its extension block's checksum.
+_ENTRY_SIZE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Which versions stay readable beside the newest. last: that many of the newest, counting it; since_ns: what was
+    there at that moment, in ns since 1970, and all later ones; tags: those that have a tag.
+    """
+
+    last: int = 1
+    since_ns: int | None = None
+    tags: bool = False
+
+    def places(self, versions: Sequence[Version]) -> set[int]:
+        """Their places in the stack. versions: those of all layers, by place."""
+        kept = {one.place for one in versions[-max(self.last, 1) :]}
+        if self.tags:
+            kept.update(one.place for one in versions if one.tags)
+        if self.since_ns is not None:
+            then = [one.place for one in versions if one.time_ns <= self.since_ns][-1:]
+            kept.update([*then, *(one.place for one in versions if one.time_ns > self.since_ns)])
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What a compaction did, or would do. layers, size: how many files and bytes the container has; before and after.
+
+    merged: numbers of versions that can no longer be read by themselves. kept: of those that were not asked for, and
+    are kept because somebody builds on them.
+    """
+
+    layers_before: int
+    layers_after: int
+    size_before: int
+    size_after: int
+    merged: tuple[int, ...]
+    kept: tuple[int, ...]
+
+
+class Compaction:
+    """The merging of the layers that a container has now.
+
+    Invariant: the runs are in order, do not overlap, and each ends with a version that stays.
+    """
+
+    def __init__(
+        self, container: Container, keep: Keep, options: PackOptions | None = None, journals: Sequence[Store] = ()
+    ) -> None:
+        """container: open for writing, without changes. journals: other stores that its journals may lie in.
+
+        Raises FormatError if the names of its files allow no exchange, ValueError if the store can rename nothing.
+        """
+        self._container, self._options = container, options or PackOptions()
+        self._store, self._names, self._stack = container.store, container.names, container.stack
+        self._journals = [self._store, *journals]
+        if ATOMIC_RENAME not in self._store.supports:
+            raise ValueError(f"{self._store.url}: compaction needs a store that can rename")
+        odd = odd_names(self._names, self._stack.layers)
+        if odd:
+            number = self._names.parse_sidecar(odd[0]) or 0
+            raise FormatError(f"{odd[0]}: rename it to {self._names.sidecar(number)} first, it could not be moved")
+        table = VersionTable.of(self._stack.layers)
+        self._versions = [one for one in table if one.merged_into is None]
+        asked = keep.places(self._versions)
+        needed = self._needed()
+        self._kept = needed - asked
+        self._runs = list(self._planned(asked | needed))
+
+    def _planned(self, kept: set[int]) -> Iterator[Run]:
+        first = 0
+        for last in sorted(kept):
+            if last > first or self._is_worth_it(self._stack.layers[last]):
+                yield Run(self._stack, first, last)
+            first = last + 1
+
+    def _is_worth_it(self, layer: Layer) -> bool:
+        """Whether a layer alone is to be written anew."""
+        if self._options.codec != KEEP or self._options.block_size is not None:
+            return True
+        sizes = layer.footer.blocks.uncompressed_sizes
+        own = extension_row(layer.footer)
+        whole = int(sizes.sum()) - (0 if own is None else int(sizes[own]))
+        used = sum(int(meta.chunks.sizes.sum(dtype=np.uint64)) for meta in layer.footer.arrays)
+        return whole - used > GARBAGE * whole
+
+    def _needed(self) -> set[int]:
+        """Places of versions that somebody builds on at this moment."""
+        ids = set[bytes]().union(*(versions_needed(store, self._names) for store in self._journals))
+        newest = len(self._stack.layers) - 1
+        older = enumerate(self._stack.layers[:-1])
+        return {newest, *(place for place, layer in older if layer.id in ids or self._store.is_held(mark_of(layer.id)))}
+
+    # --- what it would do ---------------------------------------------------------------------------------------------
+
+    def estimate(self) -> CompactReport:
+        """What `run` would do. The size is what the chunks take now, so it does not know of the same ones twice, nor of
+        another codec.
+        """
+        size = sum(layer.blob.size for layer in self._stack.layers)
+        return self._report(self._runs, size + sum(_estimate(run) - run.size for run in self._runs))
+
+    def _report(self, runs: Sequence[Run], size_after: int) -> CompactReport:
+        merged = [self._versions[place].number for run in runs for place in range(run.first, run.last)]
+        return CompactReport(
+            layers_before=len(self._stack.layers),
+            layers_after=len(self._stack.layers) - len(merged),
+            size_before=sum(layer.blob.size for layer in self._stack.layers),
+            size_after=size_after,
+            merged=tuple(merged),
+            kept=tuple(self._versions[place].number for place in sorted(self._kept)),
+        )
+
+    # --- doing it -----------------------------------------------------------------------------------------------------
+
+    def run(self, progress: Progress = lambda *_: None) -> CompactReport:
+        """Merge. What others commit meanwhile comes on top.
+
+        Raises FormatError where a layer is damaged, ConflictError if another compaction was first, OSError if the
+        medium fails: the content is as before then, in whichever files.
+        """
+        done, total = 0, sum(run.size for run in self._runs)
+
+        def advance(size: int) -> None:
+            nonlocal done
+            done += size
+            progress(done, total)
+
+        sealed: list[SealedPart] = []
+        try:
+            for run in self._runs:
+                part = LayerPart(self._store, self._names, run.layers[-1].id)
+                try:
+                    one = write_merged(run, self._stack, self._versions, part, self._options, advance)
+                    part.part.sync()
+                except BaseException:
+                    _give_up(part)
+                    raise
+                sealed.append(one)
+            runs = self._exchange(sealed)
+        finally:
+            for one in sealed:
+                _give_up(one.part)
+        progress(total, total)
+        after = opening.open_stack(self._store, self._names)
+        size = sum(layer.blob.size for layer in after.layers[: len(self._stack.layers)])
+        opening.close_all(after.layers)
+        return self._report(runs, size)
+
+    def _exchange(self, sealed: list[SealedPart]) -> list[Run]:
+        """Have the merged layers take the places of the others; returns the runs of which none was needed meanwhile."""
+        with self._store.lock(self._names.lock):
+            if not all(layer.blob.is_current() for layer in self._stack.layers):
+                raise ConflictError(f"{self._names.base}: another compaction was faster")
+            needed = self._needed()
+            self._kept |= {place for run in self._runs for place in range(run.first, run.last) if place in needed}
+            chosen = [
+                (run, one) for run, one in zip(self._runs, sealed, strict=True)
+                if needed.isdisjoint(range(run.first, run.last))
+            ]  # fmt: skip
+            layers = list(self._stack.layers)
+            opened: list[Layer] = []
+            try:
+                for run, one in chosen:
+                    name = layers[run.first].name
+                    one.part.part.replace(name)
+                    one.part.retire()
+                    sealed.remove(one)
+                    layers[run.first] = open_layer(layers[run.first].number, self._store.open(name))
+                    opened.append(layers[run.first])
+                newer = opening.open_above(self._store, self._names, layers)
+                opened += newer
+                finish(self._store, self._names, [*layers, *newer])
+            finally:
+                opening.close_all(opened)
+        return [run for run, _ in chosen]
+
+
+def _give_up(part: LayerPart) -> None:
+    """Remove it, or leave it to the next open for writing."""
+    with suppress(OSError):
+        part.discard()
+    part.keep()
+
+
+def _estimate(run: Run) -> int:
+    """Bytes of a merged layer, about."""
+    live = 0.0
+    entries = 0
+    for name in run.names():
+        array, _, addresses = run.chunks(name)
+        for place in np.unique(addresses.layers).tolist():
+            layer, mask = run.layers[place], addresses.layers == place
+            blocks, rows = layer.footer.blocks, addresses.rows[mask]
+            unpacked = np.maximum(blocks.uncompressed_sizes[rows], 1)
+            live += float((addresses.sizes[mask] * (blocks.compressed_sizes[rows] / unpacked)).sum())
+        entries += len(addresses) * (_ENTRY_SIZE + 4 * len(array.spec.shape))
+    return min(run.size, int(live) + entries)
+
+
+def compact(
+    url: str,
+    keep: Keep | None = None,
+    options: PackOptions | None = None,
+    *,
+    progress: Progress = lambda *_: None,
+    journals: Sequence[Store] = (),
+    dry_run: bool = False,
+) -> CompactReport:
+    """Compact the container at a path or URL, by default to one layer. Raises as `Compaction` does."""
+    container = Container.open(url, "a")
+    try:
+        compaction = Compaction(container, keep or Keep(), options, journals)
+        return compaction.estimate() if dry_run else compaction.run(progress)
+    finally:
+        container.close()

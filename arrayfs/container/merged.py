@@ -1,0 +1,202 @@
+"""One layer that says what a run of layers says: the content of a compacted layer, before it takes their place.
+
+On top of what lies below the run it reads as the run did, here and in the crate: overwritten chunks, removed arrays and
+holes over nothing are gone; where something below has to be hidden, it is hidden as a commit would (`builder.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.array import Array
+from arrayfs.container.builder import LayerBuilder
+from arrayfs.container.commit import SealedPart, seal
+from arrayfs.container.dictionary import AttributeDictionary
+from arrayfs.container.grid import Coord
+from arrayfs.container.layer import Layer
+from arrayfs.container.opening import container_id
+from arrayfs.container.part import LayerPart
+from arrayfs.container.pool import PoolOptions
+from arrayfs.container.repack import KEEP, Addresses, PackOptions, Progress, Repacker
+from arrayfs.container.stack import LayerStack, Span
+from arrayfs.container.versions import Version, tags_said
+from arrayfs.errors import FormatError
+from arrayfs.format.extension_model import NO_PARENT, Extension, MergedVersion, TagChange
+from arrayfs.format.model import ChunkTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """An array whose chunks [low, high) of all that are moved are its own. gone: None for one made anew in the run."""
+
+    array: Array
+    coords: NDArray[np.uint32]
+    times: NDArray[np.int64]
+    gone: list[Coord] | None
+    low: int
+    high: int
+
+
+class Run:
+    """The layers at places first to last of a stack.
+
+    Invariant: `before` and `after` are the stacks that end below the run, and with it, of the same layers.
+    """
+
+    def __init__(self, stack: LayerStack, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self.layers = stack.layers[first : last + 1]
+        self.before = LayerStack.of(stack.layers[:first])
+        self.after = self.before.push(*self.layers)
+        self._places = {layer.serial: place for place, layer in enumerate(self.layers)}
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(layer.blob.size for layer in self.layers)
+
+    def names(self) -> Iterator[str]:
+        """Arrays that it leaves, and says anything of, in the order of the stack."""
+        said = {meta.name for layer in self.layers for meta in layer.footer.arrays}
+        return (name for name in self.after.spans if name in said)
+
+    def removed(self) -> Iterator[str]:
+        """Arrays that were there below it, and are not any more."""
+        return (name for name in self.before.spans if name not in self.after.spans)
+
+    def chunks(self, name: str) -> tuple[Array, NDArray[np.intp], Addresses]:
+        """Which chunks of an array lie in the run: the array, their places in its index, their addresses.
+
+        Raises FormatError if a chunk is said to be in a block that is not there.
+        """
+        array = Array.committed(name, self.after.spans[name])
+        index = array.index
+        places = np.flatnonzero(index.entries >= self.depth(name))
+        columns = np.zeros((4, len(places)), np.uint32)
+        entries, rows = index.entries[places], index.rows[places]
+        for number in np.unique(entries):
+            layer, position = index.span[number]
+            chunks, mask = layer.footer.arrays[position].chunks, entries == number
+            mine = rows[mask]
+            blocks = layer.block_rows(chunks.block_ids[mine])
+            if (blocks < 0).any():
+                lost = int(chunks.block_ids[mine][np.argmin(blocks)])
+                raise FormatError(f"{layer.name}: array {name!r}: has chunks in block {lost}, which is not there")
+            said = self._places[layer.serial], blocks, chunks.offsets[mine], chunks.sizes[mine]
+            for column, values in zip(columns, said, strict=True):
+                column[mask] = values
+        return array, places, Addresses(*columns)
+
+    def depth(self, name: str) -> int:
+        """How many entries of an array's span lie below the run and count on."""
+        below = self.before.spans.get(name, ())
+        return len(below) if self._goes_on(name, below) else 0
+
+    def _goes_on(self, name: str, below: Span) -> bool:
+        span = self.after.spans[name]
+        return bool(below) and len(span) >= len(below) and span[: len(below)] == below
+
+    def gone(self, array: Array) -> list[Coord] | None:
+        """Coordinates of which something below has to be hidden; None if that is the whole array."""
+        depth = self.depth(array.name)
+        if not depth:
+            return None
+        below, said = array.span[:depth], array.span[depth:]
+        named = [entry.meta.chunks.coords for entry in said]
+        base = below[-1].meta
+        if any(one.meta.shape != base.shape or one.meta.fill_value != base.fill_value for one in said):
+            # chunks below were cut, also without a word, or holes have to have another extent or value
+            buried = self.before.buried.get(array.name, ())
+            named += [one.meta.chunks.coords for one in (*below, *buried) if len(one.meta.shape) == len(base.shape)]
+        coords = np.unique(np.concatenate(named), axis=0)
+        inside = (coords < np.array(array.grid.counts, np.int64)).all(axis=1)
+        there = np.zeros(len(coords), np.bool_)
+        there[inside] = np.isin(array.grid.keys(coords[inside]), array.index.keys)
+        return list(map(tuple, coords[~there].tolist()))
+
+    def origin(self, array: Array) -> str | None:
+        """What an array that was made anew in the run was called below it, if it was renamed."""
+        layer, position = array.span[0]
+        name = None if layer.extension is None else layer.extension.renamed_from.get(position)
+        return name if name in self.before.spans and name not in self.after.spans else None
+
+
+def write_merged(
+    run: Run, stack: LayerStack, versions: Sequence[Version], part: LayerPart, options: PackOptions, progress: Progress
+) -> SealedPart:
+    """Write what takes a run's place into a part that has its newest layer's id. versions: of all layers, by place.
+
+    Raises FormatError, naming file and block, where the run is damaged; OSError if the medium fails.
+    """
+    entries, moved = _entries(run)
+    rows, offsets = Repacker(part, run.layers, moved, options).run(progress)
+    codec = PoolOptions().codec if options.codec == KEEP else options.codec
+    builder = LayerBuilder(run.before, part, codec, AttributeDictionary(run.layers[-1].footer))
+    for name in run.removed():
+        builder.add_tombstone(name)
+    for entry in entries:
+        mine = slice(entry.low, entry.high)
+        table = ChunkTable(entry.coords, rows[mine], offsets[mine], moved.sizes[mine])
+        origin = run.origin(entry.array) if entry.gone is None else None
+        builder.add_entry(entry.array, [(table, entry.times)], entry.gone, origin)
+    hint = "" if run.first == 0 else stack.layers[0].name
+    return seal(part, builder, _identity(run, stack, versions), stack.newest.footer.version, hint, run.first)
+
+
+def _entries(run: Run) -> tuple[list[_Entry], Addresses]:
+    entries: list[_Entry] = []
+    parts: list[Addresses] = []
+    low = 0
+    for name in run.names():
+        array, places, addresses = run.chunks(name)
+        index = array.index
+        coords, times = index.grid.coords(index.keys[places]), index.mtimes(0, len(index))[places]
+        entries.append(_Entry(array, coords, times, run.gone(array), low, low + len(addresses)))
+        parts.append(addresses)
+        low += len(addresses)
+    return entries, Addresses.join(parts)
+
+
+def _identity(run: Run, stack: LayerStack, versions: Sequence[Version]) -> Extension:
+    """The run's newest version, which also stands for the others."""
+    own = versions[run.last]
+    merged = tuple(_merged(run.layers, versions[run.first : run.last]))
+    said = tags_said(run.layers)
+    numbers = {own.number, *(one.number for one in merged)}
+    return Extension(
+        layer_id=own.id,
+        parent_id=_parent(run),
+        container_id=container_id(stack),
+        version=own.number,
+        time_ns=own.time_ns,
+        message=own.message,
+        author=own.author,
+        tags=_tags_of(own.number, said),
+        merged=tuple(replace(one, tags=_tags_of(one.number, said)) for one in merged),
+        tag_changes=tuple(TagChange(tag, number) for tag, number in said.items() if number not in numbers),
+    )
+
+
+def _parent(run: Run) -> bytes:
+    oldest = run.layers[0].extension
+    if oldest is not None:
+        return oldest.parent_id
+    return run.before.newest.id if run.before.layers else NO_PARENT
+
+
+def _merged(layers: Sequence[Layer], older: Sequence[Version]) -> Iterator[MergedVersion]:
+    """What the layers of a run stand for, less its newest; older: their versions, less the newest."""
+    for place, layer in enumerate(layers):
+        if layer.extension is not None:
+            yield from layer.extension.merged
+        if place < len(older):
+            one = older[place]
+            yield MergedVersion(one.number, one.id, one.time_ns, one.message, one.author)
+
+
+def _tags_of(number: int, said: dict[str, int | None]) -> tuple[str, ...]:
+    return tuple(tag for tag, named in said.items() if named == number)
