@@ -21,8 +21,9 @@ ATTRIBUTE_BUDGET = 16 * 1024
 DEAD_BUDGET = 2 * 1024
 # In a container of more arrays a commit does not look which values they have.
 MOST_ARRAYS = 4096
-# Stands in the place of a value that no array has, until another needs a place.
-_NOTHING = AttributeValue("Bool", b"\0")
+# Stands in the place of a value that no array has, until another needs a place: a NaN that no computation makes. Who
+# has it as a value of an attribute gets a number of its own for it.
+NOTHING = AttributeValue("Float32", b"\xf5\xfa\xff\xff")
 
 
 class AttributeDictionary:
@@ -44,8 +45,7 @@ class AttributeDictionary:
                 self._drop([number for number in range(len(self.values)) if number not in used])
         # a dictionary of the crate may hold a thing twice: numbers must stay what they were
         self._keys = {key: number for number, key in reversed(list(enumerate(self.keys)))}
-        free = set(self._free)
-        self._values = {value: number for number, value in reversed(list(enumerate(self.values))) if number not in free}
+        self._values = {value: number for number, value in reversed(list(enumerate(self.values))) if value != NOTHING}
 
     def pairs(self, attributes: dict[str, AttributeValue]) -> NDArray[np.unsignedinteger]:
         """The (key, value) numbers of these attributes, sorted by key number; the narrowest width that holds them."""
@@ -81,7 +81,7 @@ class AttributeDictionary:
             dead.pop()
             self.values.pop()
         for number in dead:
-            self.values[number] = _NOTHING
+            self.values[number] = NOTHING
         self._free = dead[::-1]
 
 

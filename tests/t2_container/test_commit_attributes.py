@@ -144,6 +144,17 @@ def test_dictionaries_keep_the_numbers_of_a_layer_that_holds_a_thing_twice() -> 
     assert made.values == [value, value]
 
 
+def test_what_keeps_a_place_free_is_nobodys_value() -> None:
+    values = tuple(attribute_from_python("Int64", number) for number in range(200))
+    first = AttributeDictionary(Footer(5, BlockTable.empty(), (), ("k",), values), lambda: {7})
+    assert (first.values[7], len(first.values)) == (values[7], 8)
+    assert first.pairs({"k": attribute_from_python("Bool", False)}).tolist() == [[0, 0]]
+    below = Footer(5, BlockTable.empty(), (), tuple(first.keys), tuple(first.values))
+    second = AttributeDictionary(below)
+    assert second.pairs({"k": dictionary.NOTHING}).tolist() == [[0, 8]]
+    assert second.pairs({"k": values[7]}).tolist() == [[0, 7]]
+
+
 @pytest.mark.parametrize(("count", "width"), [(65_536, np.uint16), (65_537, np.uint32)])
 def test_index_widths_grow_where_they_must(count: int, width: type) -> None:
     container = new_container()
