@@ -23,6 +23,7 @@ import numpy as np
 
 from arrayfs.container.builder import LayerBuilder
 from arrayfs.container.layer import Layer, mark_of, open_layer
+from arrayfs.container.newest import Lookout
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
@@ -82,7 +83,9 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
     return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
 
 
-def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> tuple[Layer, Hold] | None:
+def publish(
+    store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, lookout: Lookout
+) -> tuple[Layer, Hold] | None:
     """Steps 3 to 5: give the sealed part its place above `newest`, and hold it.
 
     None, and nothing has happened, if another was first. After an OSError the layer may be there all the same (a lost
@@ -93,9 +96,10 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
     # The lock is for what is more than one step elsewhere (a compaction's exchange of files). Of two writers the
     # second is refused by the link itself, and the crate takes no lock.
     with store.lock(names.lock):
-        listed = store.list()
-        if not newest.blob.is_current() or any((names.parse_sidecar(name) or 0) >= number for name in listed):
-            return None
+        if not lookout.is_newest(newest):
+            listed = store.list()
+            if not newest.blob.is_current() or any((names.parse_sidecar(name) or 0) >= number for name in listed):
+                return None
         with suppress(MissingObjectError):  # no statistics are always right
             store.delete(names.stats)
         try:

@@ -1,5 +1,5 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --checksums | --journal | --tensorstore | --compact]`.
+[--profile | --checksums | --journal | --tensorstore | --compact | --versions [--commits N]]`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchlib.profiling import profile
 from benchlib.report import Results, report
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
 from benchlib.tensorstores import tensorstores
+from benchlib.versions import versions
 from benchlib.writing import journal
 
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
@@ -34,7 +35,8 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
-    if wanted.checksums or wanted.journal or wanted.tensorstore or wanted.compact:
+    two_things = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.versions)
+    if any(two_things):
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
@@ -58,6 +60,8 @@ def main() -> int:
 
 def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
     """One of the benchmarks that compare two things only."""
+    if wanted.versions:
+        return versions(folder, wanted.commits, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
     if wanted.compact:
@@ -76,6 +80,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
+    parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
+    parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
     parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
     parser.add_argument("--json", default="", help="write the seconds and stolen shares of all rounds here")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
