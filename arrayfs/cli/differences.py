@@ -137,12 +137,15 @@ def _keys(grid: Grid, meta: ArrayMeta) -> np.ndarray[tuple[int], np.dtype[np.uin
 def _attributes(container: Container) -> Iterator[Difference]:
     stack = container.stack
     old, new = READERS.get(stack.newest.footer.version, ("", ""))
-    for releases, seen in ((old, _seen_through_all_layers(stack.layers)), (new, _seen_in_newest)):
+    for kind, releases, seen, text in (
+        ("attributes", old, _seen_through_all_layers(stack.layers), "come out wrong in"),
+        ("attributes", new, _seen_in_newest, "come out wrong in"),
+        ("compaction", old, _left_by_compaction(stack.layers), "come out wrong after a compaction with"),
+    ):
         wrong = [name for name, span in stack.spans.items() if seen(span) != container.get(name).attributes]
         if releases and wrong:
             some = ", ".join(map(repr, wrong[:5])) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-            text = f"attributes of {some} come out wrong in the crate {releases}"
-            yield Difference("attributes", container.names.base, text)
+            yield Difference(kind, container.names.base, f"attributes of {some} {text} the crate {releases}")
 
 
 def _seen_through_all_layers(layers: tuple[Layer, ...]) -> Callable[[Span], Attributes]:
@@ -164,8 +167,25 @@ def _seen_through_all_layers(layers: tuple[Layer, ...]) -> Callable[[Span], Attr
     return seen
 
 
+def _left_by_compaction(layers: tuple[Layer, ...]) -> Callable[[Span], Attributes]:
+    """What a compaction with a release up to 0.13 makes of them: the pairs of the array's newest entry as they are, in
+    dictionaries that have each key and value of all layers once, the oldest layer's first.
+    """
+    keys = tuple(dict.fromkeys(key for layer in layers for key in layer.footer.attr_keys))
+    values = tuple(dict.fromkeys(value for layer in layers for value in layer.footer.attr_values))
+
+    def seen(span: Span) -> Attributes:
+        return _meant(span[-1].meta, keys, values)
+
+    return seen
+
+
 def _seen_in_newest(span: Span) -> Attributes:
     """How 0.14 reads: the pairs of the array's newest entry, in the dictionaries of that layer."""
-    keys, values = span[-1].layer.footer.attr_keys, span[-1].layer.footer.attr_values
-    pairs = span[-1].meta.attribute_pairs.tolist()
+    footer = span[-1].layer.footer
+    return _meant(span[-1].meta, footer.attr_keys, footer.attr_values)
+
+
+def _meant(meta: ArrayMeta, keys: tuple[str, ...], values: tuple[AttributeValue, ...]) -> Attributes:
+    pairs = meta.attribute_pairs.tolist()
     return {keys[key]: values[value] for key, value in pairs if key < len(keys) and value < len(values)}

@@ -15,6 +15,7 @@ from arrayfs.cli.umount import echo_result
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.merge import OnConflict
 from arrayfs.container.pool import PoolOptions
+from arrayfs.container.upkeep import CompactWhen
 from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
 from arrayfs.store import open_store
 from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
@@ -26,6 +27,13 @@ Example:
   arrayfs mount --create data/weather.af mnt
   arrayfs mount --version 2026-03-01 data/weather.af old
 """
+
+
+def _compact_when(typed: str) -> CompactWhen:
+    try:
+        return CompactWhen.parse(typed)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(short_help="Show a container as files in a directory.", epilog=EXAMPLE)
@@ -104,6 +112,14 @@ Example:
     help="How often to look for what others committed; a mount with changes of its own sees it when it commits.",
 )
 @click.option(
+    "--compact-when",
+    type=_compact_when,
+    metavar="layers=N,garbage=P%[,keep=K]",
+    help="Compact without being asked when there are more than N files, or P percent of their bytes would be won;"
+    " looked at every 10 s and at the end. The K newest versions stay, and those with a tag. Off by default: it takes"
+    " versions away.",
+)
+@click.option(
     "-o", "options", default="", metavar="OPTIONS", help="Mount options: ro, uid=N, gid=N, allow_other, fsname=NAME, …"
 )
 @click.option(
@@ -144,6 +160,7 @@ def mount(
     journal_dir: str | None,
     on_conflict: OnConflict,
     refresh: float,
+    compact_when: CompactWhen | None,
     options: str,
     log: str,
     log_level: str,
@@ -191,6 +208,7 @@ def mount(
             commit_every=commit_every,
             sync_every=journal_every,
             refresh_every=refresh,
+            compact_when=compact_when,
         )
 
     check_mountpoint(mountpoint, url)

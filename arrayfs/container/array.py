@@ -297,11 +297,11 @@ class Array:
 
     def settle(self, name: str, span: Span) -> None:
         """The pool's word has become the layers': forget the changes, look at the span from now on."""
-        old, grew_by_one = self._index, len(span) == len(self.span) + 1 and span[:-1] == self.span
+        old, grew_by_one = self._index, len(span) == len(self.span) + 1 and span[-2:-1] == self.span[-1:]
         self.name, self.origin, self.span = name, name, span
         self.changes, self.cut, self.meta_changed = {}, set(), False
         # one merge instead of a sort over all chunks: a commit costs what changed
-        self._index = old.push(span) if old is not None and grew_by_one and self.span[:-1] else None
+        self._index = old.push(span) if old is not None and grew_by_one and len(span) > 1 else None
 
 
 def _inside(coords: NDArray[np.uint32], grid: Grid) -> NDArray[np.uint32]:

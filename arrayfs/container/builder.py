@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.array import Array, PackedRef
-from arrayfs.container.dictionary import AttributeDictionary
+from arrayfs.container.dictionary import AttributeDictionary, values_in_use
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import SpanEntry
 from arrayfs.container.layer import Layer
@@ -43,7 +43,7 @@ class LayerBuilder:
         """stack: what the layer comes on top of. dictionary: by default one that goes on from its newest layer's."""
         self._stack, self._part = stack, part
         self._codec = codec
-        self.dictionary = dictionary or AttributeDictionary(stack.newest.footer)
+        self.dictionary = dictionary or AttributeDictionary(stack.newest.footer, lambda: values_in_use(stack))
         self.metas: list[ArrayMeta] = []
         self.holes: list[tuple[int, int, int]] = []
         self.mtimes: dict[int, NDArray[np.int64]] = {}

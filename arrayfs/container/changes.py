@@ -167,12 +167,11 @@ def chunk_changes(before: Array, after: Array, container: Container, *, quick: b
 def addresses(index: ChunkIndex) -> NDArray[np.int64]:
     """Of each committed chunk: layer (its serial), place of the block, offset and size in it; (n, 4)."""
     out = np.empty((len(index), 4), np.int64)
-    for number, entry in enumerate(index.span):
-        mask = index.entries == number
-        rows, chunks = index.rows[mask], entry.meta.chunks
-        out[mask, 0] = entry.layer.serial
-        out[mask, 1] = entry.layer.block_rows(chunks.block_ids[rows])
-        out[mask, 2], out[mask, 3] = chunks.offsets[rows], chunks.sizes[rows]
+    for entry, chosen in index.by_entry(0, len(index)):
+        rows, chunks = index.rows[chosen], entry.meta.chunks
+        out[chosen, 0] = entry.layer.serial
+        out[chosen, 1] = entry.layer.block_rows(chunks.block_ids[rows])
+        out[chosen, 2], out[chosen, 3] = chunks.offsets[rows], chunks.sizes[rows]
     return out
 
 

@@ -25,6 +25,7 @@ from arrayfs.container import opening
 from arrayfs.container.builder import LayerBuilder
 from arrayfs.container.exchange import ids_of
 from arrayfs.container.layer import Layer, mark_of, open_layer
+from arrayfs.container.newest import Lookout
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ConflictError, FormatError, MissingObjectError, ObjectExistsError
@@ -84,7 +85,9 @@ def _footer(version: int, blocks: BlockTable, builder: LayerBuilder, number: int
     return Footer(version, blocks, tuple(builder.metas), keys, values, number, hint)
 
 
-def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> tuple[Layer, Hold] | None:
+def publish(
+    store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, lookout: Lookout
+) -> tuple[Layer, Hold] | None:
     """Steps 3 to 5: give the sealed part its place above `newest`, and hold it.
 
     None, and nothing has happened, if another was first. After an OSError the layer may be there all the same (a lost
@@ -95,9 +98,10 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
     # The lock is for what is more than one step elsewhere (a compaction's exchange of files). Of two writers the
     # second is refused by the link itself, and the crate takes no lock.
     with store.lock(names.lock):
-        listed = store.list()
-        if not newest.blob.is_current() or any((names.parse_sidecar(name) or 0) >= number for name in listed):
-            return None
+        if not lookout.is_newest(newest):
+            listed = store.list()
+            if not newest.blob.is_current() or any((names.parse_sidecar(name) or 0) >= number for name in listed):
+                return None
         with suppress(MissingObjectError):  # no statistics are always right
             store.delete(names.stats)
         try:
@@ -108,7 +112,7 @@ def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Lay
 
 
 def appeared(
-    store: Store, names: ContainerNames, sealed: SealedPart, stack: LayerStack
+    store: Store, names: ContainerNames, sealed: SealedPart, stack: LayerStack, lookout: Lookout
 ) -> tuple[LayerStack, Layer, Hold] | None:
     """The layer of a publication that failed, if it happened all the same, and the stack below it.
 
@@ -124,7 +128,7 @@ def appeared(
             except (MissingObjectError, FormatError):
                 return None
         else:
-            below, layers = opening.newer_layers(store, names, stack)
+            below, layers = opening.newer_layers(store, names, stack, lookout)
         if below is not None and layers and layers[0].id == sealed.part.id:
             opening.close_all(layers[1:])
             sealed.part.retire()

@@ -21,6 +21,7 @@ from arrayfs.container.exchange import ids_of
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.merge import Follower, Merge, OnConflict, in_words
+from arrayfs.container.newest import Lookout
 from arrayfs.container.pool import Pool, PoolOptions
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, VersionTable, check_tag
@@ -83,6 +84,7 @@ class Container:
         self._arrays: dict[str, Array] = {}
         self._gone: set[str] = set()
         self._tags: list[TagChange] = []
+        self._lookout = Lookout(store, names)
         self._closed = False
         self._borrowed = False
         # tells compactions that changes are based on the newest layer; None for a reader
@@ -299,7 +301,7 @@ class Container:
         with self.lock:
             if self._attempt is not None or self.stack.newest.blob.is_current():
                 return
-            below, newer = opening.newer_layers(self.store, self.names, self.stack)
+            below, newer = opening.newer_layers(self.store, self.names, self.stack, self._lookout)
             opening.close_all(newer)
             if below is not None:
                 self._take_files(below)
@@ -322,7 +324,7 @@ class Container:
     def _catch_up(self, last: bytes | None = None, on_conflict: OnConflict | None = None, *, wait: bool = True) -> bool:
         """Go on from the newest version, or from that with the id `last`; whether that is another one than now."""
         while True:
-            below, layers = opening.newer_layers(self.store, self.names, self.stack)
+            below, layers = opening.newer_layers(self.store, self.names, self.stack, self._lookout)
             if below is None:
                 return self._leave_merged(layers)
             moved = below is not self.stack
@@ -436,7 +438,7 @@ class Container:
         """
         self._attempt = (sealed, changed)
         try:
-            published = publish(self.store, self.names, sealed, self.stack.newest)
+            published = publish(self.store, self.names, sealed, self.stack.newest, self._lookout)
         except OSError:
             with suppress(OSError, ArrayFSError):
                 self._look_back()
@@ -456,7 +458,7 @@ class Container:
         if self._attempt is None:
             return
         sealed, changed = self._attempt
-        found = appeared(self.store, self.names, sealed, self.stack)
+        found = appeared(self.store, self.names, sealed, self.stack, self._lookout)
         self._attempt = None
         if found is not None:
             below, layer, self._hold = found

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from arrayfs.container.columns import numbers
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.layer import Layer
 from arrayfs.errors import FormatError
@@ -20,7 +21,7 @@ from arrayfs.format.model import ArrayMeta, ChunkTable
 
 Keys = NDArray[np.uint64]
 Places = NDArray[np.uint32]
-Mask = NDArray[np.bool_] | slice
+Chosen = NDArray[np.intp] | slice
 # A table may say any size of a block; what is shown of it has to fit a signed number of 64 bits.
 _MOST_TAKEN = 1 << 62
 
@@ -47,19 +48,17 @@ class ChunkRef(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The chunk table of one span entry, for one row at a time. mtimes: None if all are the layer's."""
+    """The chunk table of one span entry, for one row at a time."""
 
     layer: Layer
-    block_ids: memoryview
-    offsets: memoryview
-    sizes: memoryview
-    mtimes: memoryview | None
+    block_ids: Sequence[int]
+    offsets: Sequence[int]
+    sizes: Sequence[int]
 
     @staticmethod
     def of(entry: SpanEntry) -> _Columns:
-        chunks, times = entry.meta.chunks, entry.layer.chunk_mtimes(entry.position)
-        views = chunks.block_ids.data, chunks.offsets.data, chunks.sizes.data
-        return _Columns(entry.layer, *views, None if times is None else times.data)
+        chunks = entry.meta.chunks
+        return _Columns(entry.layer, numbers(chunks.block_ids), numbers(chunks.offsets), numbers(chunks.sizes))
 
 
 class ChunkIndex:
@@ -71,11 +70,13 @@ class ChunkIndex:
     - Holes are not in the index, nor is what lay outside the shape in any layer at or above the one that wrote it.
     - `_start` is the first key if the keys have no gaps, else None: then a chunk is found by subtraction.
     - `_last` is a coordinate and its place: one file's requests ask for one chunk again and again.
+    - `_columns[number]` and `_times[number]` are those of `span[number]`, made when first asked for: there may be ten
+      thousand. Times are None if all chunks of an entry have the layer's.
     """
 
     __slots__ = (
-        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "entries", "grid", "keys",
-        "rows", "span",
+        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "_times", "entries", "grid",
+        "keys", "rows", "span",
     )  # fmt: skip
 
     def __init__(self, grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places) -> None:
@@ -85,7 +86,8 @@ class ChunkIndex:
         # memoryviews give Python numbers at a third of the price of numpy's
         self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
         self._start = int(keys[0]) if len(keys) and int(keys[-1] - keys[0]) == len(keys) - 1 else None
-        self._columns = [_Columns.of(entry) for entry in span]
+        self._columns: dict[int, _Columns] = {}
+        self._times: dict[int, Sequence[int] | None] = {}
         self._last: tuple[Coord | None, int | None] = (None, None)
 
     def __len__(self) -> int:
@@ -116,9 +118,17 @@ class ChunkIndex:
             return None
         return place
 
+    def _table(self, place: int) -> _Columns:
+        """The chunk table that the chunk at `place` stands in."""
+        number = self._entry_view[place]
+        found = self._columns.get(number)
+        if found is None:
+            found = self._columns[number] = _Columns.of(self.span[number])
+        return found
+
     def ref(self, place: int) -> ChunkRef:
         """Where the chunk at `place` of the sorted columns lies."""
-        columns = self._columns[self._entry_view[place]]
+        columns = self._table(place)
         row = self._row_view[place]
         block_id = columns.block_ids[row]
         block_row = columns.layer.block_row(block_id)
@@ -132,30 +142,34 @@ class ChunkIndex:
 
     def size(self, place: int) -> int:
         """Bytes of the stored chunk at `place`, as its entry says; known even where its block is not there."""
-        return self._columns[self._entry_view[place]].sizes[self._row_view[place]]
+        return self._table(place).sizes[self._row_view[place]]
 
     def mtime_ns(self, place: int) -> int:
         """When the chunk at `place` was written: what its layer says of it, else the layer's time."""
-        columns = self._columns[self._entry_view[place]]
-        times = columns.mtimes
-        return columns.layer.time_ns if times is None else times[self._row_view[place]]
+        number = self._entry_view[place]
+        if number not in self._times:
+            entry = self.span[number]
+            times = entry.layer.chunk_mtimes(entry.position)
+            self._times[number] = None if times is None else numbers(times)
+        found = self._times[number]
+        return self.span[number].layer.time_ns if found is None else found[self._row_view[place]]
 
     def describe(self, place: int) -> tuple[int, int, int]:
         """Of the chunk at `place`: its stored bytes, its share of its compressed block (0 where that is not there), and
         when it was written.
         """
-        columns = self._columns[self._entry_view[place]]
+        columns = self._table(place)
         row = self._row_view[place]
-        layer, size, times = columns.layer, columns.sizes[row], columns.mtimes
+        layer, size = columns.layer, columns.sizes[row]
         block_row = layer.block_row(columns.block_ids[row])
         taken = min(layer.share(block_row, size), _MOST_TAKEN) if block_row >= 0 else 0
-        return size, taken, layer.time_ns if times is None else times[row]
+        return size, taken, self.mtime_ns(place)
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
         """`mtime_ns` for places low to high."""
         out = np.empty(high - low, np.int64)
         rows = self.rows[low:high]
-        for entry, mask in self._by_entry(low, high):
+        for entry, mask in self.by_entry(low, high):
             times = entry.layer.chunk_mtimes(entry.position)
             out[mask] = entry.layer.time_ns if times is None else times[rows[mask]]
         return out
@@ -174,24 +188,26 @@ class ChunkIndex:
         """Sizes in bytes of the stored chunks at places low to high."""
         out = np.empty(high - low, np.uint32)
         rows = self.rows[low:high]
-        for entry, mask in self._by_entry(low, high):
+        for entry, mask in self.by_entry(low, high):
             out[mask] = entry.meta.chunks.sizes[rows[mask]]
         return out
 
-    def _by_entry(self, low: int, high: int) -> Iterator[tuple[SpanEntry, Mask]]:
-        """The span entries that places low to high lie in, and which of the places lie in each."""
+    def by_entry(self, low: int, high: int) -> Iterator[tuple[SpanEntry, Chosen]]:
+        """The span entries that places low to high lie in, oldest first, and which of the places lie in each."""
         if len(self.span) == 1:
             yield self.span[0], slice(None)
             return
         entries = self.entries[low:high]
-        for number in np.unique(entries):
-            yield self.span[number], entries == number
+        order = np.argsort(entries, kind="stable")
+        numbers, starts = np.unique(entries[order], return_index=True)
+        for number, chosen in zip(numbers.tolist(), np.split(order, starts)[1:], strict=True):
+            yield self.span[number], chosen
 
     def stored_shares(self, low: int, high: int) -> NDArray[np.int64]:
         """The part of its compressed block that each chunk at places low to high takes, in bytes."""
         out = np.zeros(high - low, np.int64)
         rows = self.rows[low:high]
-        for entry, mask in self._by_entry(low, high):
+        for entry, mask in self.by_entry(low, high):
             layer, chunks = entry.layer, entry.meta.chunks
             blocks = layer.footer.blocks
             block_rows = layer.block_rows(chunks.block_ids[rows[mask]])
@@ -221,45 +237,100 @@ class ChunkIndex:
         return ChunkIndex(self.grid, self.span, self.keys[kept], self.entries[kept], self.rows[kept])
 
     def push(self, span: Sequence[SpanEntry]) -> ChunkIndex:
-        """The index with one more entry on top of its span, of the same rank and chunk shape. Cost: one merge."""
+        """The index with one more entry on top of its span, of the same rank and chunk shape.
+
+        Cost: what is new, and a copy of each column.
+        """
         newest = build_index(span[-1:])
         number = len(span) - 1
         chunks = span[-1].meta.chunks
         grid = newest.grid
         below = self.regrid(grid)
-        named = grid.keys(chunks.coords[_inside(chunks.coords, grid.counts)])
-        kept = np.isin(below.keys, named, invert=True)
-        keys = np.concatenate((newest.keys, below.keys[kept]))
-        entries = np.concatenate((np.full(len(newest), number, np.uint32), below.entries[kept]))
-        rows = np.concatenate((newest.rows, below.rows[kept]))
-        order = np.argsort(keys, kind="stable")
-        return ChunkIndex(grid, span, keys[order], entries[order], rows[order])
+        named = np.unique(grid.keys(chunks.coords[_inside(chunks.coords, grid.counts)]))
+        hidden = _places_of(named, below.keys)
+        keys, entries, rows = below.keys, below.entries, below.rows
+        if len(hidden):
+            keys, entries, rows = np.delete(keys, hidden), np.delete(entries, hidden), np.delete(rows, hidden)
+        at = np.searchsorted(keys, newest.keys)
+        return ChunkIndex(
+            grid,
+            span,
+            np.insert(keys, at, newest.keys),
+            np.insert(entries, at, np.uint32(number)),
+            np.insert(rows, at, newest.rows),
+        )
 
 
 def build_index(span: Sequence[SpanEntry]) -> ChunkIndex:
     """The index of an array from its span, oldest entry first. Cost: one sort over its chunks."""
     grid = Grid(span[-1].meta.shape, span[-1].meta.chunk_shape)
-    limits = grid.counts
-    keys: list[Keys] = []
-    entries: list[Places] = []
-    rows: list[Places] = []
-    holes: list[NDArray[np.bool_]] = []
-    for number in range(len(span) - 1, -1, -1):
-        meta = span[number].meta
-        limits = tuple(map(min, limits, Grid(meta.shape, meta.chunk_shape).counts))
-        if not len(meta.chunks):
-            continue
-        inside = np.flatnonzero(_inside(meta.chunks.coords, limits)).astype(np.uint32)
-        keys.append(grid.keys(meta.chunks.coords[inside]))
-        entries.append(np.full(len(inside), number, np.uint32))
-        rows.append(inside)
-        holes.append(is_hole(span[number].layer, meta.chunks)[inside])
-    if not keys:
+    found = [_found(span, numbers, limits, grid) for numbers, limits in _runs(span, grid)]
+    if not found:
         none = np.zeros(0, np.uint32)
         return ChunkIndex(grid, span, np.zeros(0, np.uint64), none, none)
     return _sorted_index(
-        grid, span, np.concatenate(keys), np.concatenate(entries), np.concatenate(rows), np.concatenate(holes)
+        grid,
+        span,
+        np.concatenate([one.keys for one in found]),
+        np.concatenate([one.entries for one in found]),
+        np.concatenate([one.rows for one in found]),
+        np.concatenate([one.holes for one in found]),
     )
+
+
+class _Found(NamedTuple):
+    """Entries of chunk tables as columns: their keys, which span entry's table they stand in and in which row."""
+
+    keys: Keys
+    entries: Places
+    rows: Places
+    holes: NDArray[np.bool_]
+
+
+def _runs(span: Sequence[SpanEntry], grid: Grid) -> Iterator[tuple[list[int], Coord]]:
+    """The numbers of the span entries that have chunks, newest first, those together that are cut at the same limits:
+    the fewest chunks along each axis that the array had then or later.
+    """
+    limits, shape = grid.counts, grid.shape
+    run: list[int] = []
+    for number in range(len(span) - 1, -1, -1):
+        meta = span[number].meta
+        if meta.shape != shape:
+            shape = meta.shape
+            narrower = tuple(map(min, limits, Grid(shape, meta.chunk_shape).counts))
+            if run and narrower != limits:
+                yield run, limits
+                run = []
+            limits = narrower
+        if len(meta.chunks):
+            run.append(number)
+    if run:
+        yield run, limits
+
+
+def _found(span: Sequence[SpanEntry], numbers: list[int], limits: Coord, grid: Grid) -> _Found:
+    """What lies within `limits` of the tables of a run; the tables are taken together, most have few chunks."""
+    tables = [span[number].meta.chunks for number in numbers]
+    coords = np.concatenate([table.coords for table in tables])
+    lengths = np.array([len(table) for table in tables], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    rows = np.arange(len(coords), dtype=np.int64) - np.repeat(starts, lengths)
+    holes = [is_hole(span[number].layer, table) for number, table in zip(numbers, tables, strict=True)]
+    inside = np.flatnonzero(_inside(coords, limits))
+    return _Found(
+        grid.keys(coords[inside]),
+        np.repeat(np.array(numbers, np.uint32), lengths)[inside],
+        rows[inside].astype(np.uint32),
+        np.concatenate(holes)[inside],
+    )
+
+
+def _places_of(keys: Keys, among: Keys) -> NDArray[np.intp]:
+    """Where those of `keys` stand that `among`, sorted, has."""
+    places = np.searchsorted(among, keys)
+    there = places < len(among)
+    there[there] = among[places[there]] == keys[there]
+    return places[there]
 
 
 def _sorted_index(

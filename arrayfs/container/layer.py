@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.columns import numbers
 from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import decompress
-from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, stated_size
+from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, glance_at_extension, stated_size
 from arrayfs.format.extension_model import Extension
-from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer
+from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer, glance_at_footer
 from arrayfs.format.model import Footer
 from arrayfs.store.protocol import Blob
 
-# One read of this size gets the extension block and the footer of any small layer together.
-TAIL_SIZE = 64 * 1024
+# One read of the end gets the extension block and the footer of any small layer together. How long it is goes by the
+# file's size: of ten thousand layers of one chunk, reading all would take longer than all else.
+LEAST_TAIL, MOST_TAIL = 4 * 1024, 64 * 1024
+_TAIL_SHARE = 8
+_FEW = 16  # block ids, that numpy takes longer for than Python
+_COLUMNS = frozenset(("_offsets", "_stored_sizes", "_sizes", "_codecs", "_crcs"))
 # A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks
 # that begin below 4 GiB, so no honest block is larger than two of them.
 MAX_BLOCK_SIZE = 2 << 32
@@ -40,6 +45,12 @@ class Layer:
 
     serial: unique in this process, for cache keys. number: 0 for the base, n for sidecar n.
     """
+
+    _offsets: Sequence[int]
+    _stored_sizes: Sequence[int]
+    _sizes: Sequence[int]
+    _codecs: Sequence[int]
+    _crcs: Sequence[int] | None
 
     def __init__(
         self,
@@ -56,18 +67,29 @@ class Layer:
         self.footer = footer
         self.extension = ext
         self.footer_start = footer_start
-        blocks = footer.blocks
-        self._offsets = blocks.file_offsets.data
-        self._stored_sizes = blocks.compressed_sizes.data
-        self._sizes = blocks.uncompressed_sizes.data
-        self._codecs = blocks.codecs.data
-        self._crcs = _block_checksums(footer, ext)
 
-    @cached_property
+    def __getattr__(self, name: str) -> Any:
+        """The columns of the block table, made when a block is first asked for: most layers are there to be counted."""
+        if name not in _COLUMNS:
+            raise AttributeError(name)
+        blocks = self.footer.blocks
+        columns = {
+            "_offsets": numbers(blocks.file_offsets),
+            "_stored_sizes": numbers(blocks.compressed_sizes),
+            "_sizes": numbers(blocks.uncompressed_sizes),
+            "_codecs": numbers(blocks.codecs),
+            "_crcs": _block_checksums(self.footer, self.extension),
+        }
+        self.__dict__ |= columns | self.__dict__
+        return columns[name]
+
+    @property
     def id(self) -> bytes:
         """The layer's id, 16 bytes: what its extension block says, else a digest of its footer."""
-        if self.extension is not None:
-            return self.extension.layer_id
+        return self._digest if self.extension is None else self.extension.layer_id
+
+    @cached_property
+    def _digest(self) -> bytes:
         footer_size = self.blob.size - TRAILER.size - self.footer_start
         return hashlib.sha256(self.blob.read(self.footer_start, footer_size)).digest()[:16]
 
@@ -79,7 +101,10 @@ class Layer:
     @cached_property
     def _row_order(self) -> tuple[NDArray[np.uint32], NDArray[np.intp]] | None:
         ids = self.footer.blocks.ids
-        if len(ids) and ids[0] == 0 and ids[-1] == len(ids) - 1 and bool((np.diff(ids.astype(np.int64)) == 1).all()):
+        count = len(ids)
+        if count <= _FEW and ids.tolist() == list(range(count)):
+            return None
+        if count and np.array_equal(ids, np.arange(count, dtype=np.uint32)):
             return None
         order = np.argsort(ids, kind="stable")
         return ids[order], order
@@ -203,11 +228,46 @@ def open_layer(number: int, blob: Blob) -> Layer:
         raise type(error)(f"{blob.name}: {error}") from None
 
 
+def open_by_checksum(number: int, blob: Blob) -> Layer:
+    """As `open_layer`, but of a layer whose checksums are right only what a stack needs is decoded now.
+
+    The rest is when it is asked for, and is refused then, as it would have been here. A large footer is decoded whole:
+    it would be kept beside what came of it.
+    """
+    try:
+        layer = _open_by_checksum(number, blob)
+    except FormatError:
+        layer = None
+    return open_layer(number, blob) if layer is None else layer
+
+
+def _open_by_checksum(number: int, blob: Blob) -> Layer | None:
+    """None, or a FormatError that says too little: the layer has to be looked at as a whole."""
+    tail_start, tail = _tail(blob)
+    place = decode_trailer(tail[-TRAILER.size :], blob.size)
+    if place.start < tail_start:
+        return None
+    data = tail[place.start - tail_start : -TRAILER.size]
+    footer, last = glance_at_footer(data, blob.name)
+    start = last.file_offset
+    if last.codec != EXTENSION_CODEC or start < tail_start or start + last.compressed_size != place.start:
+        return None
+    ext = glance_at_extension(tail[start - tail_start : place.start - tail_start], blob.name, last.blocks)
+    if ext.footer_crc != crc32c(data):
+        return None
+    return Layer(number, blob, footer, ext, place.start)
+
+
+def _tail(blob: Blob) -> tuple[int, bytes]:
+    """The end of a file, and where it begins."""
+    start = max(0, blob.size - min(max(blob.size // _TAIL_SHARE, LEAST_TAIL), MOST_TAIL))
+    return start, blob.read(start, blob.size - start)
+
+
 def _open_layer(number: int, blob: Blob) -> Layer:
     if blob.size < TRAILER.size:
         raise FormatError(f"{blob.size} bytes are too few for a layer file")
-    tail_start = max(0, blob.size - TAIL_SIZE)
-    tail = blob.read(tail_start, blob.size - tail_start)
+    tail_start, tail = _tail(blob)
     place = decode_trailer(tail[-TRAILER.size :], blob.size)
     footer_bytes = _range(blob, tail, tail_start, place.start, len(place))
     footer = decode_footer(footer_bytes)
@@ -234,7 +294,10 @@ def extension_row(footer: Footer) -> int | None:
     """The place of our extension block in the block table, if the layer has one."""
     for index, name in enumerate(footer.blocks.codec_names):
         if name == EXTENSION_CODEC:
-            rows = np.flatnonzero(footer.blocks.codecs == index)
+            codecs = footer.blocks.codecs
+            if codecs[-1] == index:  # where arrayfs puts it
+                return len(codecs) - 1
+            rows = np.flatnonzero(codecs == index)
             return int(rows[-1]) if len(rows) else None
     return None
 
@@ -265,7 +328,7 @@ def _range(blob: Blob, tail: bytes, tail_start: int, start: int, size: int) -> b
     return blob.read(start, size)
 
 
-def _block_checksums(footer: Footer, ext: Extension | None) -> memoryview | None:
+def _block_checksums(footer: Footer, ext: Extension | None) -> Sequence[int] | None:
     if ext is None or len(ext.block_crcs) != len(footer.blocks):
         return None
-    return ext.block_crcs.data
+    return numbers(ext.block_crcs)

@@ -139,7 +139,7 @@ class Repacker:
         self._block_size = options.block_size or BLOCK_SIZE
         self._cache = BlockCache(32 << 20)
         self._rows, self._starts = (np.zeros(len(self._plan.sizes), np.uint32) for _ in range(2))
-        self._seen: dict[tuple[int, int], int] = {}
+        self._seen: dict[int, int] = {}  # checksum and size in one number, for there is one for each chunk
         self._unstored: dict[int, bytes | memoryview] = {}
         self._waiting: dict[str | None, list[int]] = {}
         self._waiting_size: dict[str | None, int] = {}
@@ -233,8 +233,8 @@ class Repacker:
         checksum = None
         if wanted.layer.codec(wanted.row) is None and len(content) == wanted.layer.block_size(wanted.row):
             checksum = wanted.layer.checksum(wanted.row)  # of just these bytes, and it was looked at
-        key = crc32c(content) if checksum is None else checksum, len(content)
-        first = self._seen.setdefault(key, number)
+        checksum = crc32c(content) if checksum is None else checksum
+        first = self._seen.setdefault(checksum << 32 | len(content), number)
         if first != number and self._content(first) == content:
             self._twins.append((number, first))
             return True

@@ -34,18 +34,16 @@ class LayerStack:
     @staticmethod
     def of(layers: Iterable[Layer]) -> LayerStack:
         """Build from all layers at once."""
-        spans: dict[str, Span] = {}
-        buried: dict[str, Span] = {}
-        layers = tuple(layers)
-        for layer in layers:
-            _add(layer, spans, buried)
-        return LayerStack(layers, spans, buried)
+        return LayerStack((), {}, {}).push(*layers)
 
     def push(self, *layers: Layer) -> LayerStack:
         """The stack with more layers on top, oldest first."""
         spans, buried = dict(self.spans), dict(self.buried)
+        grown: dict[str, list[SpanEntry]] = {}
         for layer in layers:
-            _add(layer, spans, buried)
+            _add(layer, spans, buried, grown)
+        for name in list(grown):
+            _settle(name, spans, grown)
         return LayerStack((*self.layers, *layers), spans, buried)
 
     @property
@@ -54,18 +52,26 @@ class LayerStack:
         return self.layers[-1]
 
 
-def _add(layer: Layer, spans: dict[str, Span], buried: dict[str, Span]) -> None:
+def _add(layer: Layer, spans: dict[str, Span], buried: dict[str, Span], grown: dict[str, list[SpanEntry]]) -> None:
+    """grown: what follows on `spans`, kept apart: a span of ten thousand entries is not to be copied for each."""
     for position, meta in enumerate(layer.footer.arrays):
-        below = spans.get(meta.name, ())
+        name = meta.name
+        if name in spans:
+            newest = (grown.get(name) or spans[name])[-1]
+            if meta.deleted or not _continues(meta, newest.meta):
+                _settle(name, spans, grown)
+                _bury(name, spans.pop(name), buried)
         if meta.deleted:
-            spans.pop(meta.name, None)
-            _bury(meta.name, below, buried)
             continue
-        if below and not _continues(meta, below[-1].meta):
-            spans.pop(meta.name)
-            _bury(meta.name, below, buried)
-            below = ()
-        spans[meta.name] = (*below, SpanEntry(layer, position))
+        if name in spans:
+            grown.setdefault(name, []).append(SpanEntry(layer, position))
+        else:
+            spans[name] = (SpanEntry(layer, position),)
+
+
+def _settle(name: str, spans: dict[str, Span], grown: dict[str, list[SpanEntry]]) -> None:
+    """Put what follows on a span into it."""
+    spans[name] = (*spans[name], *grown.pop(name, ()))
 
 
 def _bury(name: str, below: Span, buried: dict[str, Span]) -> None:

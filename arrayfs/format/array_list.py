@@ -7,6 +7,7 @@ What lies outside a record comes in the order of its fields, all of it before th
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,13 @@ from numpy.typing import NDArray
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.chunk_table import TablePlace, decode_small_tables, decode_table, encode_chunks, locate_chunks
 from arrayfs.format.model import ArrayMeta, DType, FillValue
-from arrayfs.format.rkyv import ArchiveReader, ArchiveWriter, encode_text, string_form
+from arrayfs.format.rkyv import STRING_SIZE, ArchiveReader, ArchiveWriter, encode_text, string_form, whole_texts
 
 ARRAY_SIZE = 168  # bytes of a record
+# What one array's record says before its chunks is the same in thousands of small layers: so many are kept, with shape,
+# dimension names and chunk shape of up to so many bytes. With more arrays in one layer than `_FEW`, looking them up
+# takes longer than it saves.
+_KNOWN, _LARGEST_OUTSIDE, _FEW = 1024, 512, 64
 MAX_DTYPE_DEPTH = 64  # lists in lists; real ones have one or two levels, and Python's own recursion must not end it
 DTYPE_NAMES = (
     *("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
@@ -62,12 +67,16 @@ class _Record(NamedTuple):
     pairs_count: int
 
 
+_Before = tuple[str, DType, tuple[int, ...], tuple[int, ...], tuple[str, ...]]
+_After = tuple[FillValue | None, bool, NDArray[np.unsignedinteger]]
+
+
 class _Partly(NamedTuple):
     """An array decoded but for its chunks: ArrayMeta's fields before and after them."""
 
-    before: tuple[str, DType, tuple[int, ...], tuple[int, ...], tuple[str, ...]]
+    before: _Before
     chunks: TablePlace
-    after: tuple[FillValue | None, bool, NDArray[np.unsignedinteger]]
+    after: _After
 
 
 def decode_arrays(reader: ArchiveReader, position: int, pointer: int, count: int) -> tuple[ArrayMeta, ...]:
@@ -92,8 +101,12 @@ def _decode_records(reader: ArchiveReader, position: int, pointer: int, count: i
         record = _Record._make(_RECORD.unpack_from(reader.data, place))
         name = None
         try:
-            name = reader.string(record.name, place, "name")
-            partly.append(_decode_array(reader, place, name, record))
+            before = _known_before(reader, place, record) if count <= _FEW else None
+            if before is None:
+                name = reader.string(record.name, place, "name")
+                before = _decode_before(reader, place, name, record)
+            name = before[0]
+            partly.append(_Partly(before, *_decode_after(reader, place, record, len(before[2]))))
         except FormatError as error:
             raise _named(len(partly), name, error) from None
     reader.ascend(outer, end)
@@ -105,7 +118,39 @@ def _named(index: int, name: str | None, error: FormatError) -> FormatError:
     return FormatError(f"array {index}{shown}: {error}")
 
 
-def _decode_array(reader: ArchiveReader, place: int, name: str, record: _Record) -> _Partly:
+def _known_before(reader: ArchiveReader, place: int, record: _Record) -> _Before | None:
+    """What `_decode_before` gives, looked up by the bytes that say it; None where they are not all together."""
+    start = place + _SHAPE + record.shape
+    end = place + _CHUNK_SHAPE + record.chunk_shape + 4 * record.chunk_shape_count
+    if not reader.low <= start <= end <= reader.high or end - start > _LARGEST_OUTSIDE:
+        return None
+    before = _before(reader.data[place : place + _CHUNKS], reader.data[start:end])
+    if before is not None:
+        reader.low = end
+    return before
+
+
+@lru_cache(_KNOWN)
+def _before(head: bytes, outside: bytes) -> _Before | None:
+    """The fields before the chunks, of a record that begins with `head`. outside: all from the shape to the chunk
+    shape. None where something is elsewhere, or wrong.
+    """
+    record = _Record._make(_RECORD.unpack(head.ljust(ARRAY_SIZE, b"\0")))
+    rank, start = record.shape_count, _SHAPE + record.shape
+    dims, last = _DIMENSION_NAMES + record.dimension_names, _CHUNK_SHAPE + record.chunk_shape
+    dims_end = dims + STRING_SIZE * record.dimension_names_count
+    name, names = whole_texts(record.name), whole_texts(outside[dims - start : dims_end - start])
+    in_order = start + 4 * rank <= dims and dims_end <= last and not (start % 4 or dims % 8 or last % 4)
+    has_child = record.dtype_tag in (_FIXED_SIZE_LIST, _LIST)
+    if name is None or names is None or not in_order or has_child or rank != record.chunk_shape_count:
+        return None
+    if record.dtype_tag >= len(_DTYPES):
+        return None
+    shape = struct.unpack_from(f"<{rank}I", outside)
+    return name[0], _DTYPES[record.dtype_tag], shape, struct.unpack_from(f"<{rank}I", outside, last - start), names
+
+
+def _decode_before(reader: ArchiveReader, place: int, name: str, record: _Record) -> _Before:
     dtype = _decode_dtype(reader, place + _DTYPE_CHILD, record.dtype_tag, record.dtype_child, record.dtype_size)
     shape = _decode_u32s(reader, place + _SHAPE, record.shape, record.shape_count, "shape")
     dimension_names = reader.strings(
@@ -116,14 +161,16 @@ def _decode_array(reader: ArchiveReader, place: int, name: str, record: _Record)
     )
     if len(chunk_shape) != len(shape):
         raise FormatError(f"chunk_shape has {len(chunk_shape)} numbers, shape {len(shape)}")
-    chunks = locate_chunks(reader, place + _CHUNKS, record.chunks, record.chunks_count, len(shape))
+    return name, dtype, shape, chunk_shape, dimension_names
+
+
+def _decode_after(reader: ArchiveReader, place: int, record: _Record, rank: int) -> tuple[TablePlace, _After]:
+    chunks = locate_chunks(reader, place + _CHUNKS, record.chunks, record.chunks_count, rank)
     fill_value = _decode_fill(reader, place + _FILL_TEXT, record) if record.fill_tag else None
     if record.deleted > 1:
         raise FormatError(f"deleted is {record.deleted}, not 0 or 1")
     pairs = _decode_pairs(reader, place + _PAIRS, record)
-    return _Partly(
-        (name, dtype, shape, chunk_shape, dimension_names), chunks, (fill_value, bool(record.deleted), pairs)
-    )
+    return chunks, (fill_value, bool(record.deleted), pairs)
 
 
 def _decode_u32s(reader: ArchiveReader, position: int, pointer: int, count: int, what: str) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +18,9 @@ from arrayfs.format.model import AttributeValue
 from arrayfs.format.rkyv import VEC, ArchiveReader, ArchiveWriter, encode_text, string_form
 
 VALUE_SIZE = 24  # bytes of one value's record: tag, then the payload at its own alignment
+# A layer's dictionary is mostly that of the layer below, so the last records seen are kept, and runs of them.
+_KNOWN_VALUES, _KNOWN_RUNS = 4096, 512
+_RUN_SIZE = 16 * VALUE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ _KIND_BY_NAME = {kind.name: kind for kind in KINDS}
 # Footer version -> the kinds it may hold.
 KINDS_OF_VERSION: dict[int, tuple[Kind, ...]] = {4: KINDS[:12], 5: KINDS}
 _SIZES = tuple(kind.size for kind in KINDS)
+_BOOL, _STRING, _BINARY = (_NAMES.index(name) for name in ("Bool", "String", "Binary"))
 # numpy's letter for a sort of type -> the Python types that are taken for it.
 _ACCEPTED: dict[str, tuple[type, ...]] = {
     "b": (bool, np.bool_),
@@ -71,7 +77,14 @@ def decode_values(
     start = reader.target(position, pointer, VALUE_SIZE * count, 8, "attribute values")
     end = start + VALUE_SIZE * count
     outer = reader.descend(start)
-    values = tuple([_decode_value(reader, at, kinds) for at in range(start, end, VALUE_SIZE)])
+    if count > _KNOWN_VALUES:
+        values = tuple([_decode_value(reader, at, kinds) for at in range(start, end, VALUE_SIZE)])
+    else:
+        runs = [
+            _whole_run(reader.data[at : min(at + _RUN_SIZE, end)]) or _decode_run(reader, at, end, kinds)
+            for at in range(start, end, _RUN_SIZE)
+        ]
+        values = tuple(chain.from_iterable(runs))
     reader.ascend(outer, end)
     return values
 
@@ -136,18 +149,53 @@ def _element_from_python(kind: Kind, value: Any) -> bytes:
         raise LimitError(f"{value!r} is out of the range of {kind.name}") from None
 
 
+@lru_cache(_KNOWN_RUNS)
+def _whole_run(records: bytes) -> tuple[AttributeValue, ...] | None:
+    """`_whole_value` of records side by side; None if one of them is not whole."""
+    values = tuple([_whole_value(records[at : at + VALUE_SIZE]) for at in range(0, len(records), VALUE_SIZE)])
+    return None if None in values else cast(tuple[AttributeValue, ...], values)
+
+
+def _decode_run(reader: ArchiveReader, start: int, end: int, kinds: tuple[Kind, ...]) -> list[AttributeValue]:
+    """The values whose records begin at `start`, before `end`: those of a run."""
+    places = range(start, min(start + _RUN_SIZE, end), VALUE_SIZE)
+    return [_whole_value(reader.data[at : at + VALUE_SIZE]) or _decode_value(reader, at, kinds) for at in places]
+
+
+@lru_cache(_KNOWN_VALUES)
+def _whole_value(record: bytes) -> AttributeValue | None:
+    """The value of a record that holds all of it, wherever it stands; None where there is more to it, or a fault."""
+    tag = record[0]
+    if tag >= len(_SCALARS):
+        if tag != _STRING or record[8] & 0xC0 == 0x80:
+            return None
+        payload = record[8:].partition(b"\xff")[0]
+        return AttributeValue("String", payload) if _is_text(payload) else None
+    size = _SIZES[tag]
+    payload = record[size : 2 * size]
+    return None if tag == _BOOL and payload > b"\1" else AttributeValue(KINDS[tag].name, payload)
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _decode_value(reader: ArchiveReader, position: int, kinds: tuple[Kind, ...]) -> AttributeValue:
     data = reader.data
     tag = data[position]
     if tag >= len(kinds):
         raise FormatError(f"attribute value: tag is {tag}, not 0 to {len(kinds) - 1} (position {position})")
     kind, size = kinds[tag], _SIZES[tag]
-    if kind.is_list or tag == 12:
+    if kind.is_list or tag == _BINARY:
         pointer, count = VEC.unpack_from(data, position + 8)
         if not kind.element and kind.is_list:
             return AttributeValue(kind.name, _decode_texts(reader, kind, position + 8, pointer, count))
         payload = reader.leaf(position + 8, pointer, size * count, size, kind.name)
-    elif tag == 11:
+    elif tag == _STRING:
         payload = reader.string(data[position + 8 : position + 24], position + 8, "attribute text").encode()
     else:
         payload = data[position + size : position + 2 * size]

@@ -1,4 +1,4 @@
-"""The chunk entries of arrays <-> bytes, without a Python step per chunk.
+"""The chunk entries of arrays <-> bytes, in large tables without a Python step per chunk.
 
 A writer lays all coordinates of an array side by side in entry order; then the table is two flat arrays and is taken as
 such, the tables of many small arrays together. Any other legal place of the coordinates is followed too, by a gather.
@@ -7,6 +7,7 @@ such, the tables of many small arrays together. Any other legal place of the coo
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ _ENTRY = np.dtype(
     [("pointer", "<i8"), ("count", "<i8"), ("block_id", "<u4"), ("offset", "<u4"), ("size", "<u4"), ("padding", "<u4")]
 )
 ENTRY_SIZE = _ENTRY.itemsize
+_HEAD = struct.Struct("<qq16x")  # of an entry: its pointer, and how many numbers it leads to
+# With up to so many entries in a footer, numpy's calls cost more than a Python step for each entry.
+_FEW = 8
 # Tables up to this length are decoded together: one table by itself costs numpy calls worth some thousand entries.
 _SMALL = 1000
 _GROUP = 10_000  # entries decoded together: numpy's temporaries stay in the processor's cache
@@ -63,6 +67,8 @@ def decode_table(data: bytes, place: TablePlace) -> ChunkTable:
 
 def decode_small_tables(data: bytes, places: list[TablePlace]) -> list[ChunkTable | None]:
     """Return those tables that are small and laid out as writers do; None stands where `decode_table` is wanted."""
+    if sum([place.length for place in places]) <= _FEW:
+        return [_decode_few(data, place) for place in places]
     tables: list[ChunkTable | None] = [None] * len(places)
     group: list[int] = []
     entries = 0
@@ -76,6 +82,25 @@ def decode_small_tables(data: bytes, places: list[TablePlace]) -> list[ChunkTabl
     if group:
         _decode_group(data, places, group, tables)
     return tables
+
+
+def _decode_few(data: bytes, place: TablePlace) -> ChunkTable | None:
+    """One table, if it is laid out as writers do."""
+    low, start, count, rank = place
+    if not count:
+        return _empty(rank)
+    raw = data[start : start + ENTRY_SIZE * count]
+    step, wanted = 4 * rank - ENTRY_SIZE, None
+    for pointer, numbers in _HEAD.iter_unpack(raw):
+        if numbers != rank or (wanted is not None and pointer != wanted):
+            return None
+        wanted = pointer + step
+    first = start + pointer - step * (count - 1)
+    if not low <= first <= start - 4 * rank * count or first % 4:
+        return None
+    coords = np.frombuffer(data[first : first + 4 * rank * count], "<u4").reshape(count, rank)
+    columns = np.frombuffer(raw, "<u4").reshape(count, ENTRY_SIZE // 4).T
+    return ChunkTable(coords, columns[4], columns[5], columns[6])
 
 
 def _decode_group(data: bytes, places: list[TablePlace], group: list[int], tables: list[ChunkTable | None]) -> None:

@@ -7,6 +7,8 @@ block, as no chunk lies in it. (docs/FORMAT.md, "Extension block")
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
+from typing import Any
 
 from arrayfs.errors import ChecksumError, FormatError, LimitError
 from arrayfs.format.checksums import crc32c
@@ -38,6 +40,25 @@ _CRC_FIELD = slice(4, 8)
 _ROW = struct.Struct("<I4xQQ")  # tag; where the section begins in the block; its size
 _ALIGNMENT = 8
 HEADER_SIZE = _HEADER.size
+_AT_ONCE = frozenset((1, 7))  # the sections that are decoded at once: identity, footer
+_BLOCK_CRCS = 6
+_NOWHERE = range(0)
+_KNOWN_TABLES = 256  # thousands of layers have one section table
+_TABLE_KEY = 8  # all from here to the end of the table says where the sections are
+_TAG_OF_FIELD = {
+    "message": 2,
+    "author": 3,
+    "tags": 4,
+    "merged": 5,
+    "block_crcs": 6,
+    "holes": 8,
+    "renamed_from": 9,
+    "chunk_mtimes": 10,
+    "array_marks": 11,
+    "tag_changes": 13,
+}
+_NOTHING_SAID = Extension(NO_PARENT, NO_PARENT, NO_PARENT, 0, 0)
+_HEAD_CRC = crc32c(EXTENSION_MAGIC + bytes(4))  # of what stands before the rest, the checksum taken as zero
 
 
 def encode_extension(extension: Extension) -> bytes:
@@ -78,6 +99,61 @@ def decode_extension(data: bytes | memoryview) -> Extension:
         raise FormatError(f"extension block: {error}") from None
 
 
+def glance_at_extension(data: bytes, file: str, blocks: int) -> Extension:
+    """As `decode_extension`, but only the header, the identity and what it says of the footer are decoded now.
+
+    Everything else is when it is asked for; a FormatError then comes from the attribute and names `file`.
+    blocks: in the footer's table. Raises FormatError also if the checksums are not those of so many.
+    """
+    count = _check_header(data)
+    sections = _known_table(data[_TABLE_KEY : _HEADER.size + _ROW.size * count], len(data), count)
+    if not sections.keys() >= _AT_ONCE or len(sections.get(_BLOCK_CRCS, _NOWHERE)) not in (0, 4 * blocks):
+        raise FormatError("identity or footer is missing, or there are checksums of other blocks")
+    extension = object.__new__(_LateExtension)
+    put = object.__setattr__
+    put(extension, "data", data)
+    put(extension, "sections", sections)
+    put(extension, "file", file)
+    for tag in _AT_ONCE:
+        place = sections[tag]
+        for name, value in SECTION_BY_TAG[tag].decode(data[place.start : place.stop]).items():
+            put(extension, name, value)
+    return extension
+
+
+class _LateExtension(Extension):
+    """An extension block whose sections are decoded when what they say is asked for. sections: where, by tag."""
+
+    __slots__ = ("data", "file", "sections")
+
+    data: bytes
+    file: str
+    sections: dict[int, range]
+
+    def __getattr__(self, name: str) -> Any:
+        """Asked only for what is not there yet."""
+        if name == "unknown":
+            unknown = [(tag, place) for tag, place in self.sections.items() if tag not in SECTION_BY_TAG]
+            value: Any = tuple([(tag, self.data[place.start : place.stop]) for tag, place in unknown])
+        elif name in _TAG_OF_FIELD:
+            value = self._decode(name, _TAG_OF_FIELD[name])
+        else:
+            raise AttributeError(name)
+        object.__setattr__(self, name, value)
+        return value
+
+    def _decode(self, name: str, tag: int) -> Any:
+        place = self.sections.get(tag)
+        if place is None:
+            return getattr(_NOTHING_SAID, name)
+        section = SECTION_BY_TAG[tag]
+        try:
+            return section.decode(self.data[place.start : place.stop])[name]
+        except FormatError as error:
+            text = f"{self.file}: extension block: section {tag} ({section.name}): {error}"
+            raise FormatError(text) from None
+
+
 def stated_size(head: bytes | memoryview) -> int | None:
     """Return the size of the block that begins with these `HEADER_SIZE` bytes, None if no block begins so."""
     magic, _, size, _ = _HEADER.unpack_from(head)
@@ -112,7 +188,7 @@ def _encode_sections(extension: Extension) -> list[tuple[int, bytes]]:
 def _decode_block(data: bytes) -> Extension:
     fields: Fields = {}
     unknown = []
-    for tag, start, size in _read_table(data, _check_header(data)):
+    for tag, start, size in _read_table(data, len(data), _check_header(data)):
         raw = data[start : start + size]
         section = SECTION_BY_TAG.get(tag)
         if section is None:
@@ -136,15 +212,22 @@ def _check_header(data: bytes) -> int:
         raise FormatError(f"magic is {magic!r}, not {EXTENSION_MAGIC!r}")
     if size != len(data):
         raise FormatError(f"{len(data)} bytes, {size} were written")
-    found = crc32c(memoryview(data)[_CRC_FIELD.stop :], crc32c(EXTENSION_MAGIC + bytes(4)))
+    found = crc32c(data[_CRC_FIELD.stop :], _HEAD_CRC)
     if found != stated:
         raise ChecksumError(f"extension block: CRC-32C is {found:08x}, {stated:08x} was written")
     return int(count)
 
 
-def _read_table(data: bytes, count: int) -> list[tuple[int, int, int]]:
-    """Return (tag, start, size) of each section: ascending tags, one after another inside the block."""
-    size, free = len(data), _HEADER.size + _ROW.size * count
+@lru_cache(_KNOWN_TABLES)
+def _known_table(head: bytes, size: int, count: int) -> dict[int, range]:
+    """Where each section is, by tag. head: the block from `_TABLE_KEY` to the end of its table."""
+    rows = _read_table(bytes(_TABLE_KEY) + head, size, count)
+    return {tag: range(start, start + length) for tag, start, length in rows}
+
+
+def _read_table(data: bytes, size: int, count: int) -> list[tuple[int, int, int]]:
+    """Return (tag, start, size) of each section: ascending tags, one after another inside a block of `size` bytes."""
+    free = _HEADER.size + _ROW.size * count
     if free > size:
         raise FormatError(f"{count} sections in {size} bytes")
     sections: list[tuple[int, int, int]] = []

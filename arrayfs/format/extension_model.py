@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 ID_SIZE = 16  # bytes of a layer's or container's id
 NO_PARENT = bytes(ID_SIZE)  # parent id of a container's first layer
+_NO_HOLES: NDArray[np.uint32] = np.zeros((0, 3), np.uint32)  # of nearly all layers
 MARK_OPAQUE = 1  # bit of an array's marks: its chunks are kept as a client encoded them
 
 
@@ -58,7 +59,7 @@ class Extension:
     block_crcs: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     footer_crc: int = 0
     footer_size: int = 0
-    holes: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 3), np.uint32))
+    holes: NDArray[np.uint32] = field(default_factory=lambda: _NO_HOLES)
     renamed_from: Mapping[int, str] = field(default_factory=dict)
     chunk_mtimes: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
     array_marks: Mapping[int, int] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,13 @@ class _Cursor:
         self.position = position
 
     def unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
-        return layout.unpack(self._take(layout.size))
+        return layout.unpack(self.take(layout.size))
 
     def number(self) -> int:
-        return int.from_bytes(self._take(4), "little")
+        return int.from_bytes(self.take(4), "little")
 
     def text(self) -> str:
-        return _decode_text(self._take(self.number()))
+        return _decode_text(self.take(self.number()))
 
     def texts(self) -> tuple[str, ...]:
         return tuple([self.text() for _ in range(self.number())])
@@ -60,7 +61,7 @@ class _Cursor:
         if self.position != len(self._data):
             raise FormatError(f"{len(self._data)} bytes, but its content ends at {self.position}")
 
-    def _take(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         start, self.position = self.position, self.position + size
         if self.position > len(self._data):
             raise FormatError(f"{len(self._data)} bytes, but its content goes on to {self.position}")
@@ -169,13 +170,12 @@ def _encode_mtimes(ext: Extension) -> bytes:
 def _decode_mtimes(data: bytes) -> Fields:
     cursor = _Cursor(data)
     count, _ = cursor.unpack(_PAIR)
-    heads = [cursor.unpack(_PAIR) for _ in range(count)]
-    total = sum(length for _, length in heads)
-    if len(data) - cursor.position != 8 * total:
-        raise FormatError(f"{len(data)} bytes for {count} arrays with {total} chunks")
+    heads = list(_PAIR.iter_unpack(cursor.take(_PAIR.size * count)))
+    ends = list(accumulate([length for _, length in heads], initial=0))
+    if len(data) - cursor.position != 8 * ends[-1]:
+        raise FormatError(f"{len(data)} bytes for {count} arrays with {ends[-1]} chunks")
     times = _column(data[cursor.position :], "<i8")
-    ends = np.cumsum([length for _, length in heads], dtype=np.int64).tolist()
-    rows = [(index, times[end - length : end]) for (index, length), end in zip(heads, ends, strict=True)]
+    rows = [(index, times[begin:end]) for (index, _), (begin, end) in zip(heads, pairwise(ends), strict=True)]
     return {"chunk_mtimes": _by_array(rows)}
 
 

@@ -7,20 +7,39 @@ anything it governs. Nothing here opens a file. (docs/FORMAT.md, "Trailer" and "
 from __future__ import annotations
 
 import struct
+from typing import Any, NamedTuple
 
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.array_list import decode_arrays, encode_arrays
 from arrayfs.format.attributes import KINDS_OF_VERSION, decode_values, encode_values
-from arrayfs.format.block_table import decode_blocks, encode_blocks
-from arrayfs.format.model import Footer
+from arrayfs.format.block_table import LastBlock, decode_blocks, encode_blocks, glance_at_blocks
+from arrayfs.format.model import AttributeValue, Footer
 from arrayfs.format.rkyv import ArchiveReader, ArchiveWriter, encode_text, string_form
 
 MAGIC = b"ARRF"
 TRAILER = struct.Struct("<Q4s")  # footer's size in bytes, magic
 VERSIONS = tuple(KINDS_OF_VERSION)  # the footer versions that are read and written
 
+
+class _Root(NamedTuple):
+    """The fields of the root as they stand there; pointers are relative to their own place."""
+
+    version: int
+    blocks: int
+    block_count: int
+    arrays: int
+    array_count: int
+    keys: int
+    key_count: int
+    values: int
+    value_count: int
+    overlay_index: int
+    hint: bytes
+
+
 _ROOT = struct.Struct("<I4xqQqQqQqQI4x16s")
 _BLOCKS, _ARRAYS, _ATTR_KEYS, _ATTR_VALUES, _HINT = 8, 24, 40, 56, 80  # where in the root the pointers stand
+_WORDS = ("attr_keys", "attr_values", "base_file_hint")
 _FROZEN_ROOT_SIZE = 72  # of the crate's later one-file design, whose version stands there as u32 and padding
 _FROZEN_VERSION = (6).to_bytes(8, "little")
 
@@ -94,22 +113,77 @@ def encode_footer(footer: Footer) -> bytes:
 
 
 def _decode_root(data: bytes) -> Footer:
+    reader, root = _read_root(data)
+    blocks = decode_blocks(reader, reader.high + _BLOCKS, root.blocks, root.block_count)
+    arrays = decode_arrays(reader, reader.high + _ARRAYS, root.arrays, root.array_count)
+    keys, values, hint = _decode_words(reader, root)
+    return Footer(root.version, blocks, arrays, keys, values, root.overlay_index, hint)
+
+
+def _read_root(data: bytes) -> tuple[ArchiveReader, _Root]:
     if data[-_FROZEN_ROOT_SIZE:][:8] == _FROZEN_VERSION:
         raise FormatError(f"version 6 is not read, only {VERSIONS}")
     reader = ArchiveReader(data, _ROOT.size)
-    root = reader.high
-    version, blocks, block_count, arrays, array_count, keys, key_count, values, value_count, overlay_index, hint = (
-        _ROOT.unpack_from(data, root)
+    root = _Root._make(_ROOT.unpack_from(data, reader.high))
+    if root.version not in KINDS_OF_VERSION:
+        raise FormatError(f"version {root.version} is not read, only {VERSIONS}")
+    return reader, root
+
+
+def _decode_words(reader: ArchiveReader, root: _Root) -> tuple[tuple[str, ...], tuple[AttributeValue, ...], str]:
+    """Return what follows the arrays: attribute keys, attribute values, base file hint."""
+    at = reader.high
+    return (
+        reader.strings(at + _ATTR_KEYS, root.keys, root.key_count, "attribute keys"),
+        decode_values(reader, at + _ATTR_VALUES, root.values, root.value_count, KINDS_OF_VERSION[root.version]),
+        reader.string(root.hint, at + _HINT, "base file hint"),
     )
-    kinds = KINDS_OF_VERSION.get(version)
-    if kinds is None:
-        raise FormatError(f"version {version} is not read, only {VERSIONS}")
-    return Footer(
-        version,
-        decode_blocks(reader, root + _BLOCKS, blocks, block_count),
-        decode_arrays(reader, root + _ARRAYS, arrays, array_count),
-        reader.strings(root + _ATTR_KEYS, keys, key_count, "attribute keys"),
-        decode_values(reader, root + _ATTR_VALUES, values, value_count, kinds),
-        overlay_index,
-        reader.string(hint, root + _HINT, "base file hint"),
-    )
+
+
+# --- decoded when it is asked for -------------------------------------------------------------------------------------
+
+
+def glance_at_footer(data: bytes, file: str) -> tuple[Footer, LastBlock]:
+    """As `decode_footer`, but what no stack of layers needs is decoded when it is asked for; and the last block.
+
+    A FormatError then comes from the attribute and names `file`. The footer keeps `data`.
+    """
+    reader, root = _read_root(data)
+    last = glance_at_blocks(reader, reader.high + _BLOCKS, root.blocks, root.block_count)
+    footer = object.__new__(_LateFooter)
+    put = object.__setattr__
+    put(footer, "version", root.version)
+    put(footer, "overlay_index", root.overlay_index)
+    put(footer, "arrays", decode_arrays(reader, reader.high + _ARRAYS, root.arrays, root.array_count))
+    put(footer, "after_arrays", reader.low)
+    put(footer, "data", data)
+    put(footer, "file", file)
+    return footer, last
+
+
+class _LateFooter(Footer):
+    """A footer whose block table, dictionaries and hint are decoded when they are asked for."""
+
+    __slots__ = ("after_arrays", "data", "file")
+
+    after_arrays: int
+    data: bytes
+    file: str
+
+    def __getattr__(self, name: str) -> Any:
+        """Asked only for what is not there yet."""
+        if name not in ("blocks", *_WORDS):
+            raise AttributeError(name)
+        try:
+            reader, root = _read_root(self.data)
+            found: dict[str, Any]
+            if name == "blocks":
+                found = {name: decode_blocks(reader, reader.high + _BLOCKS, root.blocks, root.block_count)}
+            else:
+                reader.low = self.after_arrays
+                found = dict(zip(_WORDS, _decode_words(reader, root), strict=True))
+        except FormatError as error:
+            raise FormatError(f"{self.file}: footer: {error}") from None
+        for field, value in found.items():
+            object.__setattr__(self, field, value)
+        return found[name]

@@ -88,6 +88,8 @@ def sidecar_of_other(name: str) -> tuple[str, int] | None:
 
 def _parse_number(text: str) -> int | None:
     """As Rust parses a u32 ("01" and "+2" too), without 0: a base is no sidecar."""
+    if len(text) < 10 and text.isdigit() and text.isascii() and text[0] != "0":
+        return int(text)
     if not _NUMBER.fullmatch(text):
         return None
     digits = text.lstrip("+").lstrip("0")

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 from arrayfs.errors import FormatError, LimitError
 
 VEC = struct.Struct("<qQ")  # relative pointer to the first element, element count
 STRING_SIZE = 16  # bytes of a string's fixed form, and the longest text that it holds itself
 _FAR_STRING = struct.Struct("<Qq")  # length word, offset of the text from the first byte of the form
-_SHORT_LIST = 8  # texts; the dimension names of thousands of arrays are the same few lists
+_SHORT_LIST = 8  # texts; the dimension names of thousands of arrays and layers are the same few lists
+_KNOWN_LISTS = 1024
 _ZEROS = bytes(16)
 
 
@@ -27,7 +29,7 @@ class ArchiveReader:
     - Targets are visited children first and in the order of the fields, so `low` only grows.
     """
 
-    __slots__ = ("_texts", "data", "high", "low")
+    __slots__ = ("data", "high", "low")
 
     def __init__(self, data: bytes, root_size: int) -> None:
         if len(data) < root_size:
@@ -37,7 +39,6 @@ class ArchiveReader:
         self.data = data
         self.low = 0
         self.high = len(data) - root_size
-        self._texts: dict[bytes, tuple[str, ...]] = {}  # short lists without outside parts, as dimension names are
 
     def target(self, position: int, pointer: int, size: int, alignment: int, what: str) -> int:
         """Return where the pointer at `position` leads: `size` bytes that lie in the window. Moves nothing."""
@@ -86,16 +87,14 @@ class ArchiveReader:
         """Return the texts of the Vec<String> whose pointer stands at `position`."""
         start = self.target(position, pointer, STRING_SIZE * count, 8, what)
         end = start + STRING_SIZE * count
-        data, string, low = self.data, self.string, self.low
-        forms = data[start:end]
-        texts = self._texts.get(forms)
-        if texts is not None:
-            self.low = end
-            return texts
+        data, string = self.data, self.string
+        if count <= _SHORT_LIST:
+            known = whole_texts(data[start:end])
+            if known is not None:
+                self.low = end
+                return known
         outer = self.descend(start)
         texts = tuple([string(data[at : at + STRING_SIZE], at, what) for at in range(start, end, STRING_SIZE)])
-        if self.low == low and count <= _SHORT_LIST:
-            self._texts[forms] = texts
         self.ascend(outer, end)
         return texts
 
@@ -107,6 +106,18 @@ class ArchiveReader:
         else:
             problem = f"breaks the archive's order, which allows {self.low} to {self.high}"
         return FormatError(f"{what}: pointer {problem} (position {position}, target {start}, {size} bytes)")
+
+
+@lru_cache(_KNOWN_LISTS)
+def whole_texts(forms: bytes) -> tuple[str, ...] | None:
+    """The texts that these 16-byte forms hold, wherever they stand; None if one lies elsewhere or is not UTF-8."""
+    raws = [forms[at : at + STRING_SIZE] for at in range(0, len(forms), STRING_SIZE)]
+    if any(raw[0] & 0xC0 == 0x80 for raw in raws):
+        return None
+    try:
+        return tuple([raw.partition(b"\xff")[0].decode() for raw in raws])
+    except UnicodeDecodeError:
+        return None
 
 
 class ArchiveWriter:

@@ -39,7 +39,7 @@ class Folder:
         self.model: str | None = None
 
     def path_of(self, name: str) -> str:
-        return os.path.join(self.path, name)
+        return f"{self.path.rstrip('/')}/{name}"
 
     def open(self, name: str, flags: int, mode: int = 0) -> Descriptor:
         """Open `name`; raise MissingObjectError or ObjectExistsError as the flags have it."""
@@ -123,7 +123,7 @@ class Folder:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         try:
             with os.scandir(fd) as entries:
-                return sorted(entry.name for entry in entries if not is_own_name(entry.name) and _is_file(entry))
+                return sorted([entry.name for entry in entries if _is_file(entry) and not is_own_name(entry.name)])
         finally:
             os.close(fd)
 

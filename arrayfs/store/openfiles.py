@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import resource
 import threading
+from collections import deque
 from contextlib import suppress
-from itertools import islice
 from typing import Protocol
-from weakref import WeakValueDictionary
+from weakref import ref
 
 # Of the descriptors that a process may have; the rest is for all that is no layer.
 _SHARE = 2
 _LEAST = 16
+# The part of all open files that is given back at once.
+_AT_ONCE = 8
 # As far as the soft limit is raised by itself: more than any honest container has layers.
 _ENOUGH = 1 << 16
 
@@ -28,25 +30,28 @@ class Lender(Protocol):
 
 
 class OpenFiles:
-    """Who has a file open, the one that opened first coming first."""
+    """Who has a file open, the one that opened first coming first, and some that are gone."""
 
     def __init__(self) -> None:
-        self._open: WeakValueDictionary[int, Lender] = WeakValueDictionary()
+        self._open: deque[ref[Lender]] = deque()
         self._guard = threading.Lock()
-        self._last = 0
 
     def opened(self, lender: Lender) -> None:
         """`lender` has opened its file: if these are too many now, others give theirs back."""
         with self._guard:
-            self._last += 1
-            self._open[self._last] = lender
-            excess = len(self._open) - _limit()
-            if excess <= 0:
+            self._open.append(ref(lender))
+            if len(self._open) <= _limit():
+                return
+            self._open = deque(one for one in self._open if one() is not None)
+            if len(self._open) <= _limit():
                 return
             _raise_limit()
-            excess = len(self._open) - _limit()
-            for number in list(islice(self._open, max(excess, 0))):
-                other = self._open.pop(number, None)
+            limit = _limit()
+            if len(self._open) <= limit:
+                return
+            # some more than there are too many: not each time that a file is opened
+            for _ in range(len(self._open) - limit + limit // _AT_ONCE):
+                other = self._open.popleft()()
                 if other is not None:
                     other.lend()
 

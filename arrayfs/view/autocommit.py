@@ -1,8 +1,8 @@
-"""A tree open for writing that looks after itself: it syncs its journal, and commits, at intervals.
+"""A tree open for writing that looks after itself: it syncs its journal, commits and compacts, at intervals.
 
-What a loss of power can take is bounded by the first, how far back the newest version lies by the second. Both run in
+What a loss of power can take is bounded by the first, how far back the newest version lies by the second. They run in
 threads of their own and call the tree like anybody else. They end before the tree is closed, so the commit of the close
-is always the last one.
+is always the last one; after it, once more, is looked whether to compact.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.upkeep import CompactWhen, Upkeep
 from arrayfs.errors import ArrayFSError
 from arrayfs.store.protocol import Store
 from arrayfs.view.journaled import JournaledTree
@@ -25,6 +26,8 @@ log = logging.getLogger("arrayfs.view")
 SYNC_EVERY = 5.0
 # How often what others committed is looked for.
 REFRESH_EVERY = 1.0
+# How often is looked whether to compact, where that is wanted.
+UPKEEP_EVERY = 10.0
 
 
 class Repeating:
@@ -68,21 +71,37 @@ class WritableTree(JournaledTree):
         commit_every: float | None = None,
         sync_every: float = SYNC_EVERY,
         refresh_every: float | None = REFRESH_EVERY,
+        upkeep: Upkeep | None = None,
     ) -> None:
         """Intervals in seconds; commit_every: None for none but those asked for; refresh_every: None for never."""
         super().__init__(container, look, journals)
+        self._upkeep = upkeep
         self._intervals = [Repeating(sync_every, self.sync, "sync at an interval")]
         if commit_every is not None:
             self._intervals.append(Repeating(commit_every, self.commit, "commit at an interval"))
         if refresh_every is not None:
             self._intervals.append(Repeating(refresh_every, self.refresh, "refresh at an interval"))
+        if upkeep is not None:
+            self._intervals.append(Repeating(UPKEEP_EVERY, self.look_after, "compaction at an interval"))
         for interval in self._intervals:
             interval.start()
+
+    def look_after(self) -> bool:
+        """Compact if that is wanted and due; whether it was. Raises as a compaction does."""
+        report = self._upkeep and self._upkeep.look(self.container.stack.newest.id)
+        if report:
+            log.info("%d versions merged, %d bytes won", len(report.merged), report.size_before - report.size_after)
+        return bool(report)
 
     def close(self) -> CommitReport | None:
         for interval in self._intervals:
             interval.stop()
-        return super().close()
+        report = super().close()
+        try:
+            self.look_after()
+        except (ArrayFSError, OSError) as error:
+            log.error("compaction at the end failed: %s", error)  # what was committed is committed all the same
+        return report
 
 
 class ReadingTree(Tree):
@@ -129,11 +148,14 @@ def open_writable_tree(
     commit_every: float | None = None,
     sync_every: float = SYNC_EVERY,
     refresh_every: float | None = REFRESH_EVERY,
+    compact_when: CompactWhen | None = None,
 ) -> WritableTree:
     """Open a container for writing, after taking up what writers that ended left. look: Zarr format 3 or 2.
 
-    journals: the store in which journals are kept, by default the container's. Intervals are seconds.
+    journals: the store in which journals are kept, by default the container's. Intervals are seconds. compact_when:
+    when to compact without being asked.
     """
+    upkeep = None if compact_when is None else Upkeep(url, compact_when, [] if journals is None else [journals])
     container = Container.open(url, "a", options)
     try:
         take_up(container, journals)
@@ -144,6 +166,7 @@ def open_writable_tree(
             commit_every=commit_every,
             sync_every=sync_every,
             refresh_every=refresh_every,
+            upkeep=upkeep,
         )
     except BaseException:
         container.close()

@@ -1,5 +1,5 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --checksums | --journal | --tensorstore]`.
+[--profile | --checksums | --journal | --tensorstore | --compact | --versions [--commits N]]`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchlib.checksums import checksums
+from benchlib.compacting import compacting
 from benchlib.dataset import LARGE, SMALL, Stored, store
 from benchlib.measure import Place
 from benchlib.profiling import profile
 from benchlib.report import Results, report
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
 from benchlib.tensorstores import tensorstores
+from benchlib.versions import versions
 from benchlib.writing import journal
 
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
@@ -33,7 +35,8 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
-    if wanted.checksums or wanted.journal or wanted.tensorstore:
+    two_things = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.versions)
+    if any(two_things):
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
@@ -57,8 +60,12 @@ def main() -> int:
 
 def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
     """One of the benchmarks that compare two things only."""
+    if wanted.versions:
+        return versions(folder, wanted.commits, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
+    if wanted.compact:
+        return compacting(folder, rounds)
     sets = _store(folder, [])
     return journal(sets, folder, rounds) if wanted.journal else checksums(sets, rounds if wanted.quick else 3 * rounds)
 
@@ -73,6 +80,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
+    parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
+    parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
+    parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
     parser.add_argument("--json", default="", help="write the seconds and stolen shares of all rounds here")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Chunks as the Rust crate reads them (docs/FORMAT.md, "Layers"): simpler than arrayfs does.
+"""Chunks and attributes as the Rust crate reads them (docs/FORMAT.md, "Layers"): simpler than arrayfs does.
 
 It is wrong where a writer is careless; what arrayfs writes has to come out right here too.
 """
@@ -13,7 +13,7 @@ from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.stack import LayerStack
 from arrayfs.format.dtypes import element_size
-from arrayfs.format.model import ArrayMeta
+from arrayfs.format.model import ArrayMeta, AttributeValue
 
 
 class CrateReader:
@@ -45,6 +45,20 @@ class CrateReader:
             if rows:
                 return self._read(layer, entry, rows[0])
         return None
+
+    def attributes(self, meta: ArrayMeta) -> dict[str, AttributeValue]:
+        """As releases before 0.14 look them up: a key's number in the newest layer that knows the key, the number
+        of its value in the newest entry, the value in the newest layer that has so many.
+        """
+        numbers: dict[str, int] = {}
+        for layer in self._layers:
+            numbers.update({key: number for number, key in reversed(list(enumerate(layer.footer.attr_keys)))})
+        pairs = dict(meta.attribute_pairs.tolist())
+        return {key: self._value(pairs[number]) for key, number in numbers.items() if number in pairs}
+
+    def _value(self, number: int) -> AttributeValue:
+        values = (layer.footer.attr_values for layer in reversed(self._layers))
+        return next(one[number] for one in values if number < len(one))
 
     def fits(self, meta: ArrayMeta, content: bytes, extent: tuple[int, ...]) -> bool:
         """Whether the crate takes these bytes for a chunk of this extent."""

@@ -214,7 +214,7 @@ class _LostReply:
         self._patch = monkeypatch
 
     def commit(self, container: Container) -> None:
-        def publish(store: Store, names: ContainerNames, sealed: SealedPart, newest: Layer) -> None:
+        def publish(_: Store, names: ContainerNames, sealed: SealedPart, newest: Layer, *__: object) -> None:
             sealed.part.part.publish(names.sidecar(newest.number + 1))
             raise OSError(errno.EIO, "lost")
 

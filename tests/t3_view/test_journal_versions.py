@@ -14,6 +14,7 @@ import pytest
 
 from arrayfs.container import commit
 from arrayfs.container.container import Container
+from arrayfs.container.layer import Layer
 from arrayfs.errors import StaleError
 from arrayfs.store import open_store
 from arrayfs.store.memory import MemoryPart
@@ -211,9 +212,10 @@ def test_a_commit_that_failed_and_happened_all_the_same_ends_its_journal(
     publish = commit.publish
 
     def published_and_failed(*arguments: object) -> object:
-        layer, hold = publish(*arguments)  # type: ignore[arg-type, misc]
-        layer.close()
-        hold.release()
+        published = publish(*arguments)  # type: ignore[arg-type]
+        assert published is not None
+        for kept in published:
+            kept.close() if isinstance(kept, Layer) else kept.release()
         raise OSError(errno.EIO, "the reply was lost")
 
     monkeypatch.setattr("arrayfs.container.container.publish", published_and_failed)

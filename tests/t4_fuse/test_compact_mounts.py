@@ -16,7 +16,10 @@ import zarr
 
 from arrayfs.container.compact import Keep, compact
 from arrayfs.container.container import Container
+from arrayfs.container.upkeep import CompactWhen
 from arrayfs.container.verify import verify
+from arrayfs.view.autocommit import open_writable_tree
+from arrayfs.view.tree import Tree
 from tests.mounts import Mounted
 from tests.t4_fuse.posix import opened, refused
 from tests.t4_fuse.promises import keeps
@@ -193,3 +196,33 @@ def test_a_compaction_that_is_killed_is_finished_by_the_next_mount(
 
 def _die(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_tree_compacts_by_itself_where_that_is_wanted(tmp_path: Path) -> None:
+    url = str(tmp_path / "t.af")
+    Container.create(url)
+    files = []
+    for number in range(4):  # the end of each is a commit, and a look
+        tree = open_writable_tree(url, compact_when=CompactWhen(layers=3))
+        _write(tree, f"f{number}")
+        tree.close()
+        files.append(len(list(tmp_path.glob("*.af"))))
+    assert files == [2, 3, 1, 2]
+    tree = open_writable_tree(url, compact_when=CompactWhen(layers=3))
+    for name in "gh":
+        _write(tree, name)
+        tree.commit()
+        assert tree.look_after() is (name == "h")
+    assert len(list(tmp_path.glob("*.af"))) == 1
+    tree.refresh()
+    assert len(tree.container.stack.layers) == 1
+    assert [version.number for version in tree.container.versions()] == list(range(7))
+    tree.close()
+
+
+def _write(tree: Tree, name: str) -> None:
+    attr = tree.create(1, name, 0o644, exclusive=True)
+    handle = tree.open(attr.ino, write=True, truncate=False)
+    handle.write(0, b"content")
+    handle.flush()
+    handle.release()

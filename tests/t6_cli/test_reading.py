@@ -11,6 +11,7 @@ import pytest
 
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
+from arrayfs.format.attributes import attribute_from_python
 from arrayfs.format.model import DType
 from tests.t0_format.golden import VECTORS, expected
 from tests.t6_cli.conftest import ROOT, Arrayfs
@@ -116,6 +117,34 @@ def test_info_foretells_which_attributes_the_crate_reads_wrongly(arrayfs: Arrayf
         wrong = wrongly_read(f"v5/{case}", key)
         said = "".join(text for text in texts if text.endswith(release))
         assert {name for name in "abcdefgh" if f"'{name}'" in said} == wrong
+
+
+@pytest.mark.parametrize("version", ["v4", "v5"])
+@pytest.mark.parametrize("case", ["layers_attrs", "layers_all", "layers_overwrite", "layers_new_and_delete"])
+def test_info_foretells_which_attributes_the_crates_compaction_changes(
+    arrayfs: Arrayfs, version: str, case: str
+) -> None:
+    found = json.loads(arrayfs("info", VECTORS / version / case / "t.af", "--json").output)["differences"]
+    said = "".join(one["text"] for one in found if one["kind"] == "compaction")
+    right, left = (
+        {array["name"]: array["attributes"] for array in expected(f"{version}/{one}")["arrays"]}
+        for one in (case, f"{case}_compacted")
+    )
+    wrong = {name for name in left if left[name] != right[name]}
+    assert {name for name in left if f"'{name}'" in said} == wrong
+
+
+@pytest.mark.parametrize(("commits", "kinds"), [(30, []), (90, ["compaction"])])
+def test_info_tells_when_values_have_made_room_for_others(
+    arrayfs: Arrayfs, weather: Path, commits: int, kinds: list[str]
+) -> None:
+    with Container.open(str(weather), "a") as container:
+        array = container.get("t")
+        for number in range(commits):
+            container.set_attributes(array, {"step": attribute_from_python("Int64", number)})
+            container.commit()
+    found = json.loads(arrayfs("info", weather, "--json").output)["differences"]
+    assert [one["kind"] for one in found] == kinds
 
 
 def test_verify_of_a_whole_container_finds_nothing(arrayfs: Arrayfs, weather: Path) -> None:
