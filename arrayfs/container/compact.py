@@ -16,7 +16,7 @@ import numpy as np
 from arrayfs.container import opening
 from arrayfs.container.commit import SealedPart
 from arrayfs.container.container import Container
-from arrayfs.container.exchange import finish, odd_names
+from arrayfs.container.exchange import announce, finish, odd_names
 from arrayfs.container.journal import versions_needed
 from arrayfs.container.layer import Layer, extension_row, mark_of, open_layer
 from arrayfs.container.merged import Run, write_merged
@@ -192,8 +192,12 @@ class Compaction:
                 if needed.isdisjoint(range(run.first, run.last))
             ]  # fmt: skip
             layers = list(self._stack.layers)
-            opened: list[Layer] = []
+            if not chosen:
+                return []
+            opened = opening.open_above(self._store, self._names, layers)
+            newer = list(opened)
             try:
+                announce(self._store, self._names, [*layers, *newer])
                 for run, one in chosen:
                     name = layers[run.first].name
                     one.part.part.replace(name)
@@ -201,8 +205,6 @@ class Compaction:
                     sealed.remove(one)
                     layers[run.first] = open_layer(layers[run.first].number, self._store.open(name))
                     opened.append(layers[run.first])
-                newer = opening.open_above(self._store, self._names, layers)
-                opened += newer
                 finish(self._store, self._names, [*layers, *newer])
             finally:
                 opening.close_all(opened)

@@ -158,14 +158,15 @@ def _above(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> list
 def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, Hold]:
     """Open all layers and hold the newest, after finishing an exchange of files that was left half done.
 
-    Raises as `open_stack` does.
+    Raises as `open_stack` does, and FormatError where files only repeat others, and no compaction left them.
     """
     while True:
         stack = open_stack(store, names)
         with store.lock(names.lock):
             if stack.newest.blob.is_current():
                 found = sidecars(store, names)
-                if len(found) < len(stack.layers) or not _finish(store, names, found):
+                clean = len(found) < len(stack.layers) and names.exchange not in store.list()
+                if clean or not _finish(store, names, found):
                     return stack, store.hold(mark_of(stack.newest.id))
         close_all(stack.layers)
 

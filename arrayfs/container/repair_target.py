@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from arrayfs.container import opening
@@ -89,8 +89,11 @@ class BaseLastStore:
     def rename(self, name: str, new: str) -> None:
         self._store.rename(name, new)
 
-    def delete(self, name: str) -> None:
-        self._store.delete(name)
+    def put_all(self, names: Sequence[str], data: bytes) -> None:
+        self._store.put_all(names, data)
+
+    def delete(self, *names: str) -> None:
+        self._store.delete(*names)
 
     def hold(self, mark: int) -> Hold:
         return self._store.hold(mark)

@@ -42,6 +42,11 @@ class ContainerNames:
     def lock(self) -> str:
         return f"{self.stem}.lock"
 
+    @property
+    def exchange(self) -> str:
+        """What a compaction is about to replace or move, while it does."""
+        return f"{self.stem}.exchange"
+
     def sidecar(self, number: int) -> str:
         """number: 1 to 2**32 - 1."""
         if not 0 < number <= _MAX_NUMBER:

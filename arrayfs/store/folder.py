@@ -85,23 +85,26 @@ class Folder:
                 raise
             rename_noreplace(self.fd, old, new)
 
-    def rename_over(self, old: str, new: str, temporary: str) -> None:
-        """Give the file `old` the name `new`, whatever had it; `old` is left where a file can have two names.
+    def link_over(self, old: str, new: str, temporary: str) -> bool:
+        """Give the file `old` the name `new` too, whatever had it; whether that could be done here.
 
-        temporary: a name that nobody else uses; what has it is removed.
+        temporary: a name that nobody else uses; what has it is removed. Raises FileNotFoundError.
         """
-        status = os.stat(old, dir_fd=self.fd, follow_symlinks=False)
-        if self.has(new, status):
-            return  # renaming one of two names of a file to the other leaves both
+        if self.has(new, os.stat(old, dir_fd=self.fd, follow_symlinks=False)):
+            return True  # renaming one of two names of a file to the other leaves both
         with suppress(FileNotFoundError):
             self.unlink(temporary)
         try:
             os.link(old, temporary, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            temporary = old
-        os.rename(temporary, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            if error.errno in _NO_LINKS or error.errno == errno.EMLINK:
+                return False
+            raise
+        self.rename(temporary, new)
+        return True
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def grant(self, file: Descriptor) -> None:
         """Give a new file, private until now, the permissions that it is to have."""

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -234,6 +234,11 @@ class LocalLock:
         self._owner = os.getpid()
 
 
+def _temporary(name: str) -> str:
+    """What is becoming the object `name` is called so."""
+    return f".{name}{protocol.PUT_SUFFIX}"
+
+
 # fcntl(2): struct flock of 64-bit systems.
 _FLOCK = struct.Struct("hhqqi4x")
 
@@ -295,7 +300,7 @@ class LocalStore:
         self.adopt_part(name).discard()
 
     def put(self, name: str, data: bytes, *, replace: bool) -> None:
-        temporary = f".{check_name(name)}{protocol.PUT_SUFFIX}"
+        temporary = _temporary(check_name(name))
         part = self._begin_put(temporary)
         try:
             part.append(data)
@@ -311,17 +316,27 @@ class LocalStore:
 
     def rename(self, name: str, new: str) -> None:
         try:
-            self._folder.rename_over(check_name(name), check_name(new), f".{new}{protocol.PUT_SUFFIX}")
+            if not self._folder.link_over(check_name(name), check_name(new), _temporary(new)):
+                self._folder.rename(name, new)
         except FileNotFoundError:
             raise MissingObjectError(f"{self._folder.path_of(name)}: no such object") from None
         self._folder.sync()
 
-    def delete(self, name: str) -> None:
-        path = self._folder.path_of(check_name(name))
-        try:
-            self._folder.unlink(name)
-        except FileNotFoundError:
-            raise MissingObjectError(f"{path}: no such object") from None
+    def put_all(self, names: Sequence[str], data: bytes) -> None:
+        first, *others = map(check_name, names)
+        self.put(first, data, replace=True)
+        for name in others:
+            if not self._folder.link_over(first, name, _temporary(name)):
+                self.put(name, data, replace=True)
+        self._folder.sync()
+
+    def delete(self, *names: str) -> None:
+        for name in names:
+            path = self._folder.path_of(check_name(name))
+            try:
+                self._folder.unlink(name)
+            except FileNotFoundError:
+                raise MissingObjectError(f"{path}: no such object") from None
         self._folder.sync()
 
     def lock(self, name: str) -> LocalLock:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -290,10 +291,15 @@ class MemoryStore:
         with self._shared.guard:
             self._shared.objects[check_name(new)] = self._shared.find(check_name(name))
 
-    def delete(self, name: str) -> None:
+    def put_all(self, names: Sequence[str], data: bytes) -> None:
+        for name in names:
+            self.put(name, data, replace=True)
+
+    def delete(self, *names: str) -> None:
         with self._shared.guard:
-            self._shared.find(check_name(name))
-            del self._shared.objects[name]
+            for name in names:
+                self._shared.find(check_name(name))
+                del self._shared.objects[name]
 
     def lock(self, name: str) -> MemoryLock:
         return MemoryLock(self._shared, check_name(name))

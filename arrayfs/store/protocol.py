@@ -8,6 +8,7 @@ on has a name in `errors.py`. What a particular store can do is data: `Store.sup
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
@@ -189,8 +190,15 @@ class Store(Protocol):
         One process at a time may do this for a name. Raises MissingObjectError.
         """
 
-    def delete(self, name: str) -> None:
-        """Remove an object, durably. Raises MissingObjectError."""
+    def put_all(self, names: Sequence[str], data: bytes) -> None:
+        """Store one object under each of these names, replacing what they stood for, in this order.
+
+        Durable when it returns. What is left if it does not return is a beginning of it, as far as the medium keeps the
+        order of changes.
+        """
+
+    def delete(self, *names: str) -> None:
+        """Remove objects, in this order, with the same promise. Raises MissingObjectError."""
 
     def hold(self, mark: int) -> Hold:
         """Say that what `mark` stands for is in use; any number may. mark: 0 to 2**62 - 1, as users of the store agree.

@@ -75,6 +75,20 @@ class StoreSuite(BlobSuite, PartSuite):
         with pytest.raises(MissingObjectError, match="c: no such object"):
             store.rename("c", "b")
 
+    def test_one_content_under_many_names(self, store: Store) -> None:
+        store.put("b", b"old", replace=False)
+        reader = store.open("b")
+        store.put_all(["a", "b", "c"], b"same")
+        assert [content(store, name) for name in "abc"] == [b"same"] * 3
+        assert reader.read(0, 3) == b"old"
+        store.put("b", b"other", replace=True)
+        assert [content(store, name) for name in "abc"] == [b"same", b"other", b"same"]
+        store.delete("c", "a")
+        assert store.list() == ["b"]
+        with pytest.raises(MissingObjectError, match="d: no such object"):
+            store.delete("b", "d", "e")
+        assert store.list() == []
+
     def test_a_mark_is_held_until_all_have_let_go(self, open_store: OpenStore) -> None:
         store, other, mark = open_store(), open_store(), (1 << 62) - 1
         assert not store.is_held(mark)

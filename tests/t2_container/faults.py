@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -132,9 +132,14 @@ class FaultStore:
         with self.fault.call(f"rename {name} {new}"):
             self.inner.rename(name, new)
 
-    def delete(self, name: str) -> None:
-        with self.fault.call(f"delete {name}"):
-            self.inner.delete(name)
+    def put_all(self, names: Sequence[str], data: bytes) -> None:
+        for name in names:
+            self.put(name, data, replace=True)
+
+    def delete(self, *names: str) -> None:
+        for name in names:
+            with self.fault.call(f"delete {name}"):
+                self.inner.delete(name)
 
     def hold(self, mark: int) -> Hold:
         with self.fault.call("hold"):

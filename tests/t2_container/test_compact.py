@@ -432,6 +432,27 @@ def test_names_that_it_could_not_move_are_refused(history: tuple[dict[str, bytes
     assert state_at(url) == states[7]
 
 
+def test_files_that_came_beside_a_compacted_base_by_other_ways_are_not_removed(
+    history: tuple[dict[str, bytes], dict[int, State]],
+) -> None:
+    """The sidecars of a backup, though what they say was merged into the base."""
+    objects, states = history
+    url = f"{FaultStore(objects).url}/t.af"
+    compact(url)
+    store = FaultStore({"t.af": objects_of(url)["t.af"], **{name: objects[name] for name in ("t.1.af", "t.2.af")}})
+    beside = f"{store.url}/t.af"
+    before = store.left(unsynced=True)
+    assert state_at(beside) == states[7]
+    for _ in range(2):
+        with pytest.raises(FormatError, match=r"t\.1\.af: repeats what lies below it.*move it away"):
+            open_container(beside)
+    left = store.left(unsynced=True)
+    assert {name: left[name] for name in before} == before
+    store.inner.delete("t.1.af", "t.2.af")
+    open_container(beside).close()
+    assert state_at(beside) == states[7]
+
+
 def test_a_layer_of_the_crate_is_merged_and_named() -> None:
     store = MemoryStore(new_container().store.url.removeprefix("memory://") + "-crate")
     for name in ("t.af", "t.1.af"):
