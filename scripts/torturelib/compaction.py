@@ -38,13 +38,8 @@ class Kill:
     def any(rng: random.Random) -> Kill | None:
         """An instant by chance; None: not at all."""
         kind = rng.choices(("none", "start", "parts", "exchange"), (6, 2, 3, 9))[0]
-        longest = {
-            "none": 0.0,
-            "start": 0.1,
-            "parts": rng.choice((0.01, 0.05)),
-            "exchange": rng.choice((0.01, 0.03, 0.1)),
-        }
-        delay = rng.random() * longest[kind]
+        longest = {"none": (0.0,), "start": (0.1,), "parts": (0.01, 0.05), "exchange": (0.01, 0.03, 0.1)}[kind]
+        delay = rng.random() * rng.choice(longest)
         return None if kind == "none" else Kill(delay, kind != "start", kind == "exchange")
 
 

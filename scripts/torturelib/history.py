@@ -63,12 +63,12 @@ class History:
         return rng.sample(found, min(at_most, len(found)))
 
     def check(self, version: Version) -> list[str]:
-        """Read a version from copies of its files alone; returns what is wrong with it."""
+        """Read a version from copies of the container's files; returns what is wrong with it. Nobody compacts it now."""
         self._folder.mkdir()
         try:
-            for file in _layer_files(self._container)[: version.place + 1]:
+            for file in self._container.parent.glob("*.af"):
                 shutil.copy(file, self._folder)
-            shown = _shown_by(self._folder / self._container.name)
+            shown = _shown_by(self._folder / self._container.name, version.number)
         finally:
             shutil.rmtree(self._folder)
         was = self._shown[version.id]
@@ -84,17 +84,9 @@ class History:
             opening.close_all(stack.layers)
 
 
-def _layer_files(container: Path) -> list[Path]:
-    """The container's files, oldest first."""
-    stem, files = container.stem, [container]
-    while (file := container.with_name(f"{stem}.{len(files)}.af")).exists():
-        files.append(file)
-    return files
-
-
-def _shown_by(container: Path) -> Shown:
+def _shown_by(container: Path, version: int) -> Shown:
     shown: Shown = {}
-    with closing(open_tree(str(container))) as tree:
+    with closing(open_tree(str(container), version=version)) as tree:
         waiting = [("", ROOT)]
         while waiting:
             above, ino = waiting.pop()

@@ -218,7 +218,7 @@ class Rounds:
         if wrong := self._history.follow(committed):
             raise LossError("after a remount:", *wrong)
         self._history.show(everything)
-        if self._rng.random() < 0.2:
+        if self._compaction is None and self._rng.random() < 0.4:
             self._read_again(1)
 
     def _read_again(self, at_most: int) -> None:
