@@ -63,7 +63,7 @@ class History:
         return rng.sample(found, min(at_most, len(found)))
 
     def check(self, version: Version) -> list[str]:
-        """Read a version from copies of the container's files; returns what is wrong with it. Nobody compacts it now."""
+        """Read a version from copies of the files; returns what is wrong with it. Nobody compacts the container now."""
         self._folder.mkdir()
         try:
             for file in self._container.parent.glob("*.af"):
