@@ -80,7 +80,8 @@ class Rounds:
         }
         ending = self._rng.choices(list(endings), list(endings.values()))[0]
         ending()
-        if self._rng.random() < 0.5:
+        while self._rng.random() < 0.4:
+            self._end_compaction()  # so that one finds what another has left half done
             self._compact()
         while self._rng.random() < 0.3:
             self._mount.start_and_kill()
