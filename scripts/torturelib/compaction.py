@@ -54,10 +54,10 @@ def arguments(rng: random.Random) -> list[str]:
 
 
 class Compaction:
-    """One compaction, from its start to its end. log: for what it says."""
+    """One compaction, from its start to its end. log: for what it says; seed: of its choices."""
 
-    def __init__(self, container: Path, log: Path, rng: random.Random) -> None:
-        self._log = log
+    def __init__(self, container: Path, log: Path, seed: int) -> None:
+        self._log, rng = log, random.Random(seed)
         self._command = ["compact", str(container), "--json", *arguments(rng)]
         kill = Kill.any(rng)
         self._said_before = log.stat().st_size if log.exists() else 0

@@ -21,10 +21,13 @@ Shown = dict[str, int | None]  # path -> checksum of a file, None for a director
 
 
 class History:
-    """All that was seen of the versions of a container. folder: where copies of its files are read."""
+    """All that was seen of the versions of a container.
 
-    def __init__(self, container: Path, folder: Path) -> None:
-        self._container, self._folder = container, folder
+    folder: where copies of its files are read; seed: of the choice of those that are read again.
+    """
+
+    def __init__(self, container: Path, folder: Path, seed: int) -> None:
+        self._container, self._folder, self._rng = container, folder, random.Random(seed)
         self._listed: list[tuple[int, bytes, str]] = []
         self._shown: dict[bytes, Shown] = {}
         self.newest = self.merged = 0
@@ -53,14 +56,10 @@ class History:
             path: None if seen is None else zlib.crc32(seen.content) for path, seen in observed.items()
         }
 
-    def readable(self) -> list[Version]:
-        """Those that were shown, and can still be read."""
-        return [one for one in self._versions() if one.merged_into is None and one.id in self._shown]
-
-    def some(self, rng: random.Random, at_most: int) -> list[Version]:
-        """Of those that can be read."""
-        found = self.readable()
-        return rng.sample(found, min(at_most, len(found)))
+    def some(self, at_most: int) -> list[Version]:
+        """Of those that were shown, and can still be read."""
+        found = [one for one in self._versions() if one.merged_into is None and one.id in self._shown]
+        return self._rng.sample(found, min(at_most, len(found)))
 
     def check(self, version: Version) -> list[str]:
         """Read a version from copies of the files; returns what is wrong with it. Nobody compacts the container now."""

@@ -48,7 +48,7 @@ class Rounds:
         self._mount = Mount(self.container, folder, "mnt", rng)
         self._mountpoint = self._mount.mountpoint
         self.workers = [Worker(self._mountpoint, number, folder / f"w{number}.history") for number in range(CLIENTS)]
-        self._history = History(self.container, folder / "version")
+        self._history = History(self.container, folder / "version", rng.getrandbits(40))
         self._compaction: Compaction | None = None
 
     # --- a round ------------------------------------------------------------------------------------------------------
@@ -168,10 +168,11 @@ class Rounds:
 
     def _compact(self) -> None:
         """Start one, if there is none at work."""
+        seed = self._rng.getrandbits(40)  # also if it is not needed: what comes later is to be the same
         if self._compaction is not None and self._compaction.has_ended():
             self._end_compaction()
         if self._compaction is None:
-            self._compaction = Compaction(self.container, self._folder / "compact.log", self._rng)
+            self._compaction = Compaction(self.container, self._folder / "compact.log", seed)
             self._figures["compactions"] += 1
 
     def _end_compaction(self) -> None:
@@ -219,12 +220,12 @@ class Rounds:
         if wrong := self._history.follow(committed):
             raise LossError("after a remount:", *wrong)
         self._history.show(everything)
-        if self._compaction is None and self._rng.random() < 0.4:
+        if self._rng.random() < 0.4 and self._compaction is None:
             self._read_again(1)
 
     def _read_again(self, at_most: int) -> None:
         """Versions have to be what they were. Raises LossError."""
-        chosen = self._history.some(self._rng, at_most)
+        chosen = self._history.some(at_most)
         try:
             wrong = [line for version in chosen for line in self._history.check(version)]
         except ArrayFSError as error:
