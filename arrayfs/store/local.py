@@ -318,6 +318,10 @@ class LocalStore:
 
     def delete(self, name: str) -> None:
         path = self._folder.path_of(check_name(name))
+        temporary = f".{name}{protocol.PUT_SUFFIX}"
+        with suppress(OSError):
+            # what a put of this name left when it was killed: there may never be another one that removes it
+            LocalPart(self._folder, temporary, self._take(temporary)).discard()
         try:
             self._folder.unlink(name)
         except FileNotFoundError:

@@ -58,12 +58,14 @@ class Compaction:
 
     def __init__(self, container: Path, log: Path, seed: int) -> None:
         self._log, rng = log, random.Random(seed)
-        self._command = ["compact", str(container), "--json", *arguments(rng)]
+        command = ["compact", str(container), "--json", *arguments(rng)]
+        # a commit of another writer: then the mount's journal goes on from a version that is not the newest
+        before = ["tag", str(container), f"tag{rng.randint(1, 5)}"] if rng.random() < 0.5 else None
         kill = Kill.any(rng)
         self._said_before = log.stat().st_size if log.exists() else 0
         self._pid = os.fork()
         if not self._pid:
-            _watch(container, self._command, log, kill)
+            _watch(container, before, command, log, kill)
 
     def has_ended(self) -> bool:
         """Whether it has, by itself or killed."""
@@ -71,8 +73,7 @@ class Compaction:
 
     def wait(self) -> int:
         """Returns its exit code, KILLED, or HALF_DONE if files were being exchanged."""
-        _, status = os.waitpid(self._pid, 0)
-        return os.waitstatus_to_exitcode(status)
+        return _ended(self._pid)
 
     def said(self) -> list[str]:
         """Its lines on standard error and output."""
@@ -89,8 +90,8 @@ class Compaction:
         self.wait()
 
 
-def _watch(container: Path, command: list[str], log: Path, kill: Kill | None) -> None:
-    """In the child; never returns."""
+def _watch(container: Path, before: list[str] | None, command: list[str], log: Path, kill: Kill | None) -> None:
+    """In the child; never returns. before: a command to be run to its end first."""
     code = 1
     try:
         os.setsid()
@@ -98,13 +99,13 @@ def _watch(container: Path, command: list[str], log: Path, kill: Kill | None) ->
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        pid = os.fork()
-        if not pid:
-            _compact(command)
+        code = _ended(_started(before)) if before is not None else 0
+        if code:
+            return
+        pid = _started(command)
         if kill is not None:
             _kill(pid, Locks(pid, container), kill)
-        _, status = os.waitpid(pid, 0)
-        code = os.waitstatus_to_exitcode(status)
+        code = _ended(pid)
         if kill is not None and code == -signal.SIGKILL:
             code = HALF_DONE if _is_half_exchanged(container) else KILLED
     except BaseException:  # noqa: BLE001  the process ends here, this is its last word
@@ -114,7 +115,11 @@ def _watch(container: Path, command: list[str], log: Path, kill: Kill | None) ->
         os._exit(code & 0xFF)
 
 
-def _compact(command: list[str]) -> None:
+def _started(command: list[str]) -> int:
+    """Run a command in a process of its own; returns its id."""
+    pid = os.fork()
+    if pid:
+        return pid
     code: object = 1
     try:
         commands(command, prog_name="arrayfs")
@@ -126,6 +131,11 @@ def _compact(command: list[str]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
+
+
+def _ended(pid: int) -> int:
+    """Wait for a process; returns its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _kill(pid: int, locks: Locks, kill: Kill) -> None:
