@@ -45,7 +45,8 @@ def verify(url: str, progress: Progress = lambda *_: None, checks: Sequence[Chec
             text = "left by a compaction that did not end, and said below; the next open for writing removes it"
             yield Finding("warning", layer.name, "", text)
         stack = LayerStack.of(counting)
-        yield from check_layers(counting, {names.parse_sidecar(finding.file) or 0 for finding in findings})
+        damaged = {names.parse_sidecar(finding.file) or 0 for finding in findings}
+        yield from check_layers(counting, damaged, {layer.number for layer in repeating})
         for layer in counting:
             yield from _check_footer(layer)
         for name, span in stack.spans.items():

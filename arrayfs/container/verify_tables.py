@@ -23,8 +23,13 @@ from arrayfs.format.extension_model import Extension
 from arrayfs.format.model import ArrayMeta
 
 
-def check_layers(layers: list[Layer], damaged: Collection[int] = ()) -> Iterator[Finding]:
-    """Whether each layer was made on top of the one below it; damaged: numbers of layers that could not be opened."""
+def check_layers(
+    layers: list[Layer], damaged: Collection[int] = (), repeating: Collection[int] = ()
+) -> Iterator[Finding]:
+    """Whether each layer was made on top of the one below it.
+
+    damaged: numbers of layers that could not be opened; repeating: of those that are there and do not count.
+    """
     for below, layer in pairwise(layers):
         if any(below.number < number < layer.number for number in damaged):
             continue  # was found already; what lies below it is not this one's parent
@@ -33,7 +38,7 @@ def check_layers(layers: list[Layer], damaged: Collection[int] = ()) -> Iterator
         except FormatError as error:
             yield Finding("error", layer.name, "", without(layer.name, error))
             continue
-        if layer.number > below.number + 1:
+        if any(number not in repeating for number in range(below.number + 1, layer.number)):
             # the format allows it; the crate's next flush would put a layer into the gap, below this one
             yield Finding("warning", layer.name, "", f"the sidecars between {below.name} and this one are not there")
         if layer.extension is None or below.extension is None:

@@ -125,9 +125,10 @@ class TreeOperations(pyfuse3.Operations):
         if not stat.S_ISREG(mode):
             raise FUSEError(errno.EPERM)  # as mknod(2) says of a file system without device nodes
         self._may(parent_inode, MAY_WRITE, ctx)
-        made = self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), True)
         # nobody will open and close it, which is when a file is judged
-        self._tree.open(made.ino, write=True, truncate=False).release()
+        bits = stat.S_IMODE(mode)
+        made, file = self._tree.make(parent_inode, _text(name), bits, exclusive=True, write=True, truncate=False)
+        file.release()
         return self._answer(made)
 
     @request
@@ -227,10 +228,11 @@ class TreeOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, Entry]:
         self._may(parent_inode, MAY_WRITE, ctx)
-        made = self._tree.create(parent_inode, _text(name), stat.S_IMODE(mode), bool(flags & os.O_EXCL))
-        truncate = bool(flags & os.O_TRUNC)
+        exclusive, truncate = bool(flags & os.O_EXCL), bool(flags & os.O_TRUNC)
         write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
-        file = self._tree.open(made.ino, write=write, truncate=truncate)
+        made, file = self._tree.make(
+            parent_inode, _text(name), stat.S_IMODE(mode), exclusive=exclusive, write=write, truncate=truncate
+        )
         return self._new_handle(file, ctx, write=write), self._answer(made)
 
     @request

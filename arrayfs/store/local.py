@@ -333,6 +333,9 @@ class LocalStore:
     def delete(self, *names: str) -> None:
         for name in names:
             path = self._folder.path_of(check_name(name))
+            with suppress(OSError):
+                # what a put of this name left when it was killed: there may never be another one that removes it
+                LocalPart(self._folder, _temporary(name), self._take(_temporary(name))).discard()
             try:
                 self._folder.unlink(name)
             except FileNotFoundError:

@@ -147,6 +147,14 @@ class Tree(Nodes):
             self._check_change(name)
             return self.attr(self._namespace.create(self.directory(parent), name, mode, exclusive=exclusive))
 
+    def make(
+        self, parent: int, name: str, mode: int, *, exclusive: bool, write: bool, truncate: bool
+    ) -> tuple[Attr, OpenFile | ChunkReader]:
+        """Create and open in one step: a commit in between would leave out a new file, and so would its journal."""
+        with self.container.lock:
+            made = self.create(parent, name, mode, exclusive)
+            return made, self.open(made.ino, write=write, truncate=truncate)
+
     def mkdir(self, parent: int, name: str, mode: int) -> Attr:
         """Make a directory."""
         with self.container.lock:

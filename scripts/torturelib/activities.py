@@ -158,7 +158,7 @@ class Activities:
         yield ["fsyncdir", self._directory()]
 
     def commit(self) -> Story:
-        yield ["commit"]
+        yield ["commit", f"{self.root} {next(self._numbers)}"]
 
     def look(self) -> Story:
         """Compare a file or a listing with the model."""

@@ -1,20 +1,20 @@
-"""What a mount or a version shows, compared with what it has to show."""
+"""What a mount shows, compared with what it has to show; whether its container is sound."""
 
 from __future__ import annotations
 
 import copy
 import os
-import shutil
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from arrayfs.container.opening import sidecars
 from arrayfs.container.verify import verify
-from arrayfs.view.numbers import ROOT
-from arrayfs.view.tree import open_tree
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store import open_store
+from arrayfs.store.protocol import is_own_name
 from torturelib.grid import DOCUMENT, Grid
 from torturelib.model import Expected, Model, ModelFile, Operation, written
 
@@ -120,59 +120,24 @@ def model_of(observed: Observed) -> Model:
     return model
 
 
-# --- versions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """layers: how many files of the container make it; shown: path -> checksum of a file, None for a directory."""
-
-    layers: int
-    shown: dict[str, int | None]
-
-    @staticmethod
-    def of(container: Path, observed: Observed) -> Version:
-        """The newest one, which shows just what the mount does."""
-        shown = {path: None if seen is None else zlib.crc32(seen.content) for path, seen in observed.items()}
-        return Version(len(layer_files(container)), shown)
-
-
-def layer_files(container: Path) -> list[Path]:
-    """The container's files, oldest first."""
-    stem, files = container.stem, [container]
-    while (file := container.with_name(f"{stem}.{len(files)}.af")).exists():
-        files.append(file)
-    return files
-
-
-def check_version(container: Path, version: Version, folder: Path) -> list[str]:
-    """Read a version from copies of its files alone; returns what is wrong with it."""
-    folder.mkdir()
-    try:
-        for file in layer_files(container)[: version.layers]:
-            shutil.copy(file, folder)
-        with closing(open_tree(str(folder / container.name))) as tree:
-            shown: dict[str, int | None] = {}
-            waiting = [("", ROOT)]
-            while waiting:
-                above, ino = waiting.pop()
-                for name, attr, _ in tree.opendir(ino).entries(0):
-                    shown[above + name] = None
-                    if stat.S_ISDIR(attr.mode):
-                        waiting.append((f"{above}{name}/", attr.ino))
-                        continue
-                    handle = tree.open(attr.ino, write=False, truncate=False)
-                    shown[above + name] = zlib.crc32(handle.read(0, attr.size))
-                    handle.release()
-    finally:
-        shutil.rmtree(folder)
-    wrong = sorted(
-        path for path in shown.keys() | version.shown.keys() if shown.get(path, -1) != version.shown.get(path, -1)
-    )
-    return [f"version of {version.layers} files: {path} is not what it was" for path in wrong]
+# --- the container ----------------------------------------------------------------------------------------------------
 
 
 def check_container(container: Path) -> list[str]:
-    """Everything that `arrayfs verify` finds, and files that nobody needs any more."""
+    """Everything that `arrayfs verify` finds, gaps between sidecars, and what nobody writes or needs any more.
+
+    The container was opened for writing, and nobody compacts it.
+    """
+    store, base = open_store(str(container))
+    names = ContainerNames.from_base(base)
+    numbers = [number for number, _ in sidecars(store, names)]
+    gaps = [] if numbers == list(range(1, len(numbers) + 1)) else [f"sidecars are numbered {numbers}"]
+    parts = [name for name in store.list() if names.parse_part(name) is not None and store.is_part_abandoned(name)]
+    puts = [name for name in os.listdir(container.parent) if is_own_name(name)]
+    return [*map(str, verify(str(container))), *gaps, *(f"{name}: left behind" for name in (*parts, *puts))]
+
+
+def left_behind(container: Path) -> list[str]:
+    """Files of writers, of which there are none any more."""
     left = [name for name in os.listdir(container.parent) if ".log-" in name or ".part-" in name]
-    return [*map(str, verify(str(container))), *(f"{name}: left behind" for name in left)]
+    return [f"{name}: left behind" for name in left]

@@ -1,7 +1,7 @@
 """A client: a process that works in its own directory of the mount and says what it is about to do and what was done.
 
-It writes a line of JSON before each call, `+` after it, and `-` with the errno where the call failed, then ends. The
-pipe keeps what a killed client said.
+It writes a line of JSON before each call, `+` after it, and `-` with the errno where the call failed, then ends; `=`
+with number and message of a version that a commit made. The pipe keeps what a killed client said.
 """
 
 from __future__ import annotations
@@ -150,9 +150,14 @@ class _Client:
         finally:
             os.close(fd)
 
-    def _commit(self) -> None:
+    def _commit(self, message: str) -> None:
         with open(self._at(".arrayfs/commit"), "wb", buffering=0) as file:
-            file.write(b"by a client")
+            file.write(message.encode())
+        # no version is made of no changes, and the other client may have committed since
+        with open(self._at(".arrayfs/status.json"), "rb") as file:
+            made = json.load(file)["last_commit"]
+        if made is not None and made["message"] == message:
+            self._say(f"={made['version']} {message}")
 
     def _read(self, path: str) -> None:
         with open(self._at(path), "rb") as file:

@@ -203,7 +203,7 @@ class Model:
     def _fsyncdir(self, path: str) -> None:
         pass
 
-    def _commit(self) -> None:
+    def _commit(self, message: str) -> None:
         pass
 
     def _read(self, path: str) -> None:

@@ -22,6 +22,7 @@ class Worker:
 
     - `model` is what survives a daemon that is killed now, `later` are the acknowledged operations that may not.
     - `in_flight` is what the client was about to do; nobody answered yet.
+    - `committed` are numbers and messages of versions that it was told are made.
     """
 
     def __init__(self, mountpoint: Path, number: int, history: Path) -> None:
@@ -33,6 +34,7 @@ class Worker:
         self.later: list[Operation] = []
         self.in_flight: Operation | None = None
         self.acknowledged = 0
+        self.committed: dict[int, str] = {}
         self.said = ""  # the client's last word
         self.recent: deque[str] = deque(maxlen=40)
         self.pid = self.pipe = 0
@@ -62,6 +64,10 @@ class Worker:
             if self.in_flight[0] in LASTING:
                 self.settle()
             self.in_flight = None
+        elif line[0] == "=":
+            number, _, message = line[1:].partition(" ")
+            self.committed[int(number)] = message
+            self.note(line)
         elif line[0] == "[":
             self.in_flight = json.loads(line)
             self.note(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from arrayfs.container.verify import verify
 from arrayfs.errors import ArrayFSError, ChecksumError, ConflictError, FormatError, VersionError
 from arrayfs.format.extension_model import Extension
 from arrayfs.store import MemoryStore
+from arrayfs.store.local import LocalPart
 from tests.conftest import Tell
 from tests.t2_container.faults import FaultStore, Stop, VisitedFault, use
 from tests.t2_container.making import (
@@ -37,6 +39,7 @@ from tests.t2_container.test_crash import SMALL, objects_of
 from tests.t2_container.test_model import readable
 
 KEPT = Keep(last=2, tags=True)  # versions 3, 6 and 7: runs of three kinds
+HALF_DONE = "left by a compaction that did not end, and said below; the next open for writing removes it"
 
 
 def make_history(url: str) -> dict[int, State]:
@@ -488,6 +491,7 @@ def after_next_writer(monkeypatch: pytest.MonkeyPatch, left: dict[str, bytes], s
     store = FaultStore(left)
     url = use(monkeypatch, store)
     assert state_at(url) == states[7]
+    assert {finding.text for finding in verify(url)} <= {HALF_DONE}
     container = Container.open(url, "a", SMALL)
     numbers = check(url, states)
     files = [name for name in store.inner.list() if name != "t.lock"]
@@ -517,6 +521,35 @@ def test_a_process_that_stops_at_any_store_call_leaves_the_same_content(
     assert seen[-1] == [3, 6, 7]
     assert seen == sorted(seen, key=len, reverse=True)
     tell(f"{len(seen)} states after a compaction was stopped")
+
+
+def test_a_process_that_stops_within_a_put_leaves_no_file_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its file has a name that no list shows, and nobody puts that name again."""
+    url = str(tmp_path / "t.af")
+    Container.create(url)
+    with Container.open(url, "a", SMALL) as container:
+        filled(container, "there")
+        container.commit()
+        container.tag("first", 1)
+        container.commit()
+
+    def replace(part: LocalPart, name: str) -> None:
+        if name == "t.2.af":
+            part.close()
+            raise Stop
+        whole(part, name)
+
+    whole = LocalPart.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalPart, "replace", replace)
+        patch.setattr(LocalPart, "discard", LocalPart.close)
+        with pytest.raises(Stop):
+            compact(url, Keep(last=2))  # the tag is moved down, and an empty layer put into its place
+    assert (tmp_path / ".t.2.af.put").exists()
+    Container.open(url, "a").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.1.af", "t.af", "t.lock"]
 
 
 def test_a_process_that_stops_while_it_finishes_what_another_left(

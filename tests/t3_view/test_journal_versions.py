@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -18,7 +19,9 @@ from arrayfs.container.layer import Layer
 from arrayfs.errors import StaleError
 from arrayfs.store import open_store
 from arrayfs.store.memory import MemoryPart
+from arrayfs.view.attr import Attr
 from arrayfs.view.journaled import JournaledTree
+from arrayfs.view.numbers import ROOT
 from arrayfs.view.takeup import take_up
 from tests.t3_view.test_journal_crash import Client, State, put, shown
 from tests.t3_view.test_journal_machine import image_of
@@ -282,3 +285,30 @@ def test_a_commit_of_nothing_keeps_what_nobody_has_closed(mounts: Mounts, monkey
         mounts.crash(image)
         assert mounts.state() == {"d": None, "f": b"new"}
         assert not [name for name in mounts.tree.container.store.list() if ".log-" in name]
+
+
+def test_a_commit_waits_until_a_new_file_is_open(mounts: Mounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In between it left out the file, which nobody had closed, and the next journal began without it."""
+    tree, create = mounts.tree, mounts.tree.create
+    with ThreadPoolExecutor(1) as commits:
+
+        def create_while_another_commits(parent: int, name: str, mode: int, exclusive: bool) -> Attr:
+            made = create(parent, name, mode, exclusive)
+            commit = commits.submit(commit_if_free, tree)
+            assert not commit.result()
+            return made
+
+        monkeypatch.setattr(tree, "create", create_while_another_commits)
+        _, file = tree.make(ROOT, "new", 0o644, exclusive=True, write=True, truncate=False)
+    file.write(0, b"content")
+    file.flush()
+    mounts.crash()
+    assert mounts.state()["new"] == b"content"
+
+
+def commit_if_free(tree: JournaledTree) -> bool:
+    if not tree.container.lock.acquire(blocking=False):
+        return False
+    tree.commit()
+    tree.container.lock.release()
+    return True

@@ -22,6 +22,14 @@ FORGETFUL = [
     "import sys; from arrayfs.container.journal import Journal; from torturelib.__main__ import main;"
     "write = Journal.write; Journal.write = lambda self: self.records % 1000 or write(self); sys.exit(main())",
 ]
+# What was said of versions that are merged is forgotten.
+SILENT = [
+    sys.executable,
+    "-c",
+    "import sys; from dataclasses import replace; from arrayfs.container import merged; "
+    "from torturelib.__main__ import main; real = merged._merged; "
+    "merged._merged = lambda *run: (replace(one, message='') for one in real(*run)); sys.exit(main())",
+]
 
 
 class Torture:
@@ -76,15 +84,17 @@ def runs(tmp_path: Path) -> Iterator[list[Torture]]:
 
 
 def test_nothing_is_lost(tmp_path: Path, runs: list[Torture]) -> None:
-    run = Torture(tmp_path, TORTURE, "--operations", "4000", "--seed", "4")
+    run = Torture(tmp_path, TORTURE, "--operations", "3000", "--seed", "4")
     runs.append(run)
     said = run.end()
     assert run.process.returncode == 0, said
     lines = re.findall(r"^ *([\d,]+) ([a-z ]+)$", said, re.MULTILINE)
     figures = {name: int(number.replace(",", "")) for number, name in lines}
-    assert figures["operations acknowledged"] >= 4000
+    assert figures["operations acknowledged"] >= 3000
     assert figures["rounds"] > 3
     assert figures["losses"] == figures["conflicts"] == 0
+    assert figures["compactions"] > 0
+    assert figures["versions merged"] > 0
     assert run.left() == []
     assert list(run.folder.iterdir()) == []
 
@@ -101,6 +111,15 @@ def test_a_loss_is_seen_and_told(tmp_path: Path, runs: list[Torture]) -> None:
     (folder,) = run.folder.iterdir()
     assert (folder / "data" / "t.af").exists()
     assert (folder / "w0.history").stat().st_size > 0
+
+
+def test_versions_that_a_compaction_forgets_are_told(tmp_path: Path, runs: list[Torture]) -> None:
+    run = Torture(tmp_path, SILENT, "--seed", "8")
+    runs.append(run)
+    said = run.end()
+    assert run.process.returncode == 1, said
+    assert re.search(r"LOSS \(seed 8\): .*\n  versions \[[0-9, ]+\] are not listed as they were", said)
+    assert run.left() == []
 
 
 def test_interrupted_it_leaves_nothing(tmp_path: Path, runs: list[Torture]) -> None:
