@@ -167,6 +167,8 @@ def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, H
                 found = sidecars(store, names)
                 clean = len(found) < len(stack.layers) and names.exchange not in store.list()
                 if clean or not _finish(store, names, found):
+                    with suppress(MissingObjectError):  # also removes what a killed put of it left
+                        store.delete(names.exchange)
                     return stack, store.hold(mark_of(stack.newest.id))
         close_all(stack.layers)
 
