@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from arrayfs.container.array import Array, PackedRef
 from arrayfs.container.dictionary import AttributeDictionary, values_in_use
 from arrayfs.container.grid import Coord, Grid
-from arrayfs.container.index import SpanEntry
+from arrayfs.container.index import ALL, SpanEntry
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack, Span
@@ -144,14 +144,10 @@ class LayerBuilder:
         """Chunks of a renamed array: their blocks copied as they are, for an entry can point only into its own file."""
         index = array.index
         coords = index.grid.coords(index.keys)
-        kept = np.array([tuple(c) not in array.changes for c in coords.tolist()], np.bool_) if array.changes else None
-        all_times = index.mtimes(0, len(index))
-        for number, entry in enumerate(index.span):
-            mask = index.entries == number
-            if kept is not None:
-                mask &= kept
-            if mask.any():
-                yield self._copy_blocks(entry, coords[mask], index.rows[mask]), all_times[mask]
+        kept = np.flatnonzero([tuple(c) not in array.changes for c in coords.tolist()]) if array.changes else ALL
+        coords, rows, times = coords[kept], index.rows[kept], index.mtimes(0, len(index))[kept]
+        for entry, chosen in index.by_entry(kept):
+            yield self._copy_blocks(entry, coords[chosen], rows[chosen]), times[chosen]
 
     def _copy_blocks(self, entry: SpanEntry, coords: NDArray[np.uint32], rows: NDArray[np.uint32]) -> ChunkTable:
         layer, chunks = entry.layer, entry.meta.chunks

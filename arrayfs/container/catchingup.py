@@ -6,6 +6,8 @@ The part of `Container` that looks at the store again; what it does with the cha
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from arrayfs.container import opening
 from arrayfs.container.array import Array
@@ -20,8 +22,12 @@ from arrayfs.errors import ConflictError, FormatError, LockedError
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store.protocol import Hold, Store
 
+if TYPE_CHECKING:
+    from arrayfs.container.commit import SealedPart
+    from arrayfs.container.container import ContainerOptions
 
-class CatchingUp:
+
+class CatchingUp(ABC):
     """See `Container`, which has all of this.
 
     Invariant: a writer holds the newest layer of its stack (`Store.hold`), so that no compaction merges it away.
@@ -36,7 +42,8 @@ class CatchingUp:
     read_only: bool
     follower: Follower | None
     conflicts: int
-    _on_conflict: OnConflict
+    options: ContainerOptions
+    _attempt: tuple[SealedPart, list[Array]] | None
     _arrays: dict[str, Array]
     _gone: set[str]
     _lookout: Lookout
@@ -48,14 +55,9 @@ class CatchingUp:
         return opening.version_of(self.stack, len(self.stack.layers) - 1)
 
     @property
+    @abstractmethod
     def dirty(self) -> bool:
         """Whether a commit would write anything."""
-        raise NotImplementedError
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether a commit may or may not have happened; nothing may change then."""
-        raise NotImplementedError
 
     def refresh(self, *, wait: bool = True) -> bool:
         """Show what others committed since; whether there was anything. A writer with changes waits for its commit.
@@ -63,7 +65,7 @@ class CatchingUp:
         wait: for whoever has the lock, which may be a compaction that exchanges many files; else it is left for later.
         """
         with self.lock:
-            if self.in_doubt or self.dirty:
+            if self._attempt is not None or self.dirty:
                 self.follow_files()
                 return False
             try:
@@ -74,7 +76,7 @@ class CatchingUp:
     def follow_files(self) -> None:
         """Go on with the files of a compaction, and nothing newer: those that it removed cannot be opened again."""
         with self.lock:
-            if self.in_doubt or self.stack.newest.blob.is_current():
+            if self._attempt is not None or self.stack.newest.blob.is_current():
                 return
             below, newer = opening.newer_layers(self.store, self.names, self.stack, self._lookout)
             opening.close_all(newer)
@@ -129,7 +131,7 @@ class CatchingUp:
         old = self.stack
         merge = Merge(self.pool, self.cache, self._arrays, self._gone, old, new)
         merge.plan(self.follower)
-        if merge.overlaps and (on_conflict or self._on_conflict) == "fail":
+        if merge.overlaps and (on_conflict or self.options.on_conflict) == "fail":
             opening.close_all(layers)
             raise ConflictError(
                 f"{self.names.base}: version {opening.version_of(new, len(new.layers) - 1)} ({layers[-1].name}) was "

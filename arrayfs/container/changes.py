@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from arrayfs.container.array import Array
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord, Grid
-from arrayfs.container.index import ChunkIndex
+from arrayfs.container.index import ALL, Chosen, ChunkIndex
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import FormatError
 from arrayfs.format.chunkdata import Extent, recut
@@ -164,11 +164,12 @@ def chunk_changes(before: Array, after: Array, container: Container, *, quick: b
     )
 
 
-def addresses(index: ChunkIndex) -> NDArray[np.int64]:
-    """Of each committed chunk: layer (its serial), place of the block, offset and size in it; (n, 4)."""
-    out = np.empty((len(index), 4), np.int64)
-    for entry, chosen in index.by_entry(0, len(index)):
-        rows, chunks = index.rows[chosen], entry.meta.chunks
+def addresses(index: ChunkIndex, places: Chosen = ALL) -> NDArray[np.int64]:
+    """Of committed chunks: layer (its serial), place of the block (-1: none), offset and size in it; (n, 4)."""
+    all_rows = index.rows[places]
+    out = np.empty((len(all_rows), 4), np.int64)
+    for entry, chosen in index.by_entry(places):
+        rows, chunks = all_rows[chosen], entry.meta.chunks
         out[chosen, 0] = entry.layer.serial
         out[chosen, 1] = entry.layer.block_rows(chunks.block_ids[rows])
         out[chosen, 2], out[chosen, 3] = chunks.offsets[rows], chunks.sizes[rows]
@@ -187,20 +188,18 @@ def _same_blocks(
 def _fingerprints(index: ChunkIndex, places: NDArray[np.intp]) -> NDArray[np.int64]:
     """Checksum of the block (-1: not known), its stored and unpacked size, offset and size of the chunk; (n, 5)."""
     out = np.full((len(places), 5), -1, np.int64)
-    entries, rows = index.entries[places], index.rows[places]
-    for number in np.unique(entries):
-        layer, chunks = index.span[number].layer, index.span[number].meta.chunks
-        mask = entries == number
-        mine = rows[mask]
+    rows = index.rows[places]
+    for entry, chosen in index.by_entry(places):
+        layer, chunks, mine = entry.layer, entry.meta.chunks, rows[chosen]
         blocks = layer.block_rows(chunks.block_ids[mine])
         known = np.maximum(blocks, 0)
         crcs = None if layer.extension is None else layer.extension.block_crcs
         if crcs is None or len(crcs) != len(layer.footer.blocks) or not len(crcs):
             continue
-        out[mask, 0] = np.where(blocks >= 0, crcs[known].astype(np.int64), -1)
-        out[mask, 1] = layer.footer.blocks.compressed_sizes[known].astype(np.int64)
-        out[mask, 2] = layer.footer.blocks.uncompressed_sizes[known].astype(np.int64)
-        out[mask, 3], out[mask, 4] = chunks.offsets[mine], chunks.sizes[mine]
+        out[chosen, 0] = np.where(blocks >= 0, crcs[known].astype(np.int64), -1)
+        out[chosen, 1] = layer.footer.blocks.compressed_sizes[known].astype(np.int64)
+        out[chosen, 2] = layer.footer.blocks.uncompressed_sizes[known].astype(np.int64)
+        out[chosen, 3], out[chosen, 4] = chunks.offsets[mine], chunks.sizes[mine]
     return out
 
 

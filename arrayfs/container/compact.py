@@ -84,7 +84,7 @@ class Compaction:
 
         Raises FormatError if the names of its files allow no exchange, ValueError if the store can rename nothing.
         """
-        self._container, self._options = container, options or PackOptions()
+        self._options = options or PackOptions()
         self._store, self._names, self._stack = container.store, container.names, container.stack
         self._journals = [self._store, *journals]
         if ATOMIC_RENAME not in self._store.supports:
@@ -130,16 +130,17 @@ class Compaction:
         """What `run` would do. The size is what the chunks take now, so it does not know of the same ones twice, nor of
         another codec.
         """
-        size = sum(layer.blob.size for layer in self._stack.layers)
-        return self._report(self._runs, size + sum(_estimate(run) - run.size for run in self._runs))
+        return self._report([(run, _estimate(run)) for run in self._runs])
 
-    def _report(self, runs: Sequence[Run], size_after: int) -> CompactReport:
+    def _report(self, done: Sequence[tuple[Run, int]]) -> CompactReport:
+        """done: runs, and the bytes of the layer that each becomes."""
+        runs, size = [run for run, _ in done], sum(layer.blob.size for layer in self._stack.layers)
         merged = [self._versions[place].number for run in runs for place in range(run.first, run.last)]
         return CompactReport(
             layers_before=len(self._stack.layers),
             layers_after=len(self._stack.layers) - len(merged),
-            size_before=sum(layer.blob.size for layer in self._stack.layers),
-            size_after=size_after,
+            size_before=size,
+            size_after=size + sum(size_of_merged - run.size for run, size_of_merged in done),
             merged=tuple(merged),
             kept=tuple(self._versions[place].number for place in sorted(self._kept)),
         )
@@ -170,18 +171,17 @@ class Compaction:
                     _give_up(part)
                     raise
                 sealed.append(one)
-            runs = self._exchange(sealed)
+            exchanged = self._exchange(sealed)
         finally:
             for one in sealed:
                 _give_up(one.part)
         progress(total, total)
-        after = opening.open_stack(self._store, self._names)
-        size = sum(layer.blob.size for layer in after.layers[: len(self._stack.layers)])
-        opening.close_all(after.layers)
-        return self._report(runs, size)
+        return self._report(exchanged)
 
-    def _exchange(self, sealed: list[SealedPart]) -> list[Run]:
-        """Have the merged layers take the places of the others; returns the runs of which none was needed meanwhile."""
+    def _exchange(self, sealed: list[SealedPart]) -> list[tuple[Run, int]]:
+        """Have the merged layers take the places of the others; returns the runs of which none was needed meanwhile,
+        with the bytes of the layer that each has become.
+        """
         with self._store.lock(self._names.lock):
             if not all(layer.blob.is_current() for layer in self._stack.layers):
                 raise ConflictError(f"{self._names.base}: another compaction was faster")
@@ -208,7 +208,7 @@ class Compaction:
                 finish(self._store, self._names, [*layers, *newer])
             finally:
                 opening.close_all(opened)
-        return [run for run, _ in chosen]
+        return [(run, layers[run.first].blob.size) for run, _ in chosen]
 
 
 def _give_up(part: LayerPart) -> None:
@@ -220,17 +220,12 @@ def _give_up(part: LayerPart) -> None:
 
 def _estimate(run: Run) -> int:
     """Bytes of a merged layer, about."""
-    live = 0.0
-    entries = 0
+    live = entries = 0
     for name in run.names():
-        array, _, addresses = run.chunks(name)
-        for place in np.unique(addresses.layers).tolist():
-            layer, mask = run.layers[place], addresses.layers == place
-            blocks, rows = layer.footer.blocks, addresses.rows[mask]
-            unpacked = np.maximum(blocks.uncompressed_sizes[rows], 1)
-            live += float((addresses.sizes[mask] * (blocks.compressed_sizes[rows] / unpacked)).sum())
-        entries += len(addresses) * (_ENTRY_SIZE + 4 * len(array.spec.shape))
-    return min(run.size, int(live) + entries)
+        array, places, _ = run.chunks(name)
+        live += int(array.index.stored_shares(0, len(array.index))[places].sum())
+        entries += len(places) * (_ENTRY_SIZE + 4 * len(array.spec.shape))
+    return min(run.size, live + entries)
 
 
 def compact(

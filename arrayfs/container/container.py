@@ -71,7 +71,6 @@ class Container(CatchingUp):
     ) -> None:
         self.store, self.names, self.stack = store, names, stack
         self.options = options
-        self._on_conflict = options.on_conflict
         self.read_only = read_only
         self.cache = BlockCache(options.cache_size)
         self.pool = Pool(store, names, options.pool, self.cache)
@@ -244,10 +243,6 @@ class Container(CatchingUp):
         self._tags.append(TagChange(name, number))
 
     @property
-    def in_doubt(self) -> bool:
-        return self._attempt is not None
-
-    @property
     def dirty(self) -> bool:
         """Whether a commit would write anything."""
         return bool(self._tags) or any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
@@ -384,8 +379,7 @@ class Container(CatchingUp):
         self._hold = None
         if self._borrowed:
             return
-        for layer in self.stack.layers:
-            layer.close()
+        opening.close_all(self.stack.layers)
 
     def __enter__(self) -> Container:
         return self

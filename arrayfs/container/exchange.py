@@ -39,12 +39,7 @@ from arrayfs.store.protocol import Store
 
 def ids_of(layers: Iterable[Layer]) -> set[bytes]:
     """The ids of all versions that these layers stand for: their own, and those merged into them."""
-    ids = set[bytes]()
-    for layer in layers:
-        ids.add(layer.id)
-        if layer.extension is not None:
-            ids.update(one.layer_id for one in layer.extension.merged)
-    return ids
+    return {layer_id for layer in layers for layer_id, _ in _stamps_of(layer)}
 
 
 def _stamps_of(layer: Layer) -> set[tuple[bytes, int]]:

@@ -22,6 +22,7 @@ from arrayfs.format.model import ArrayMeta, ChunkTable
 Keys = NDArray[np.uint64]
 Places = NDArray[np.uint32]
 Chosen = NDArray[np.intp] | slice
+ALL = slice(None)
 # A table may say any size of a block; what is shown of it has to fit a signed number of 64 bits.
 _MOST_TAKEN = 1 << 62
 
@@ -169,7 +170,7 @@ class ChunkIndex:
         """`mtime_ns` for places low to high."""
         out = np.empty(high - low, np.int64)
         rows = self.rows[low:high]
-        for entry, mask in self.by_entry(low, high):
+        for entry, mask in self.by_entry(slice(low, high)):
             times = entry.layer.chunk_mtimes(entry.position)
             out[mask] = entry.layer.time_ns if times is None else times[rows[mask]]
         return out
@@ -188,16 +189,16 @@ class ChunkIndex:
         """Sizes in bytes of the stored chunks at places low to high."""
         out = np.empty(high - low, np.uint32)
         rows = self.rows[low:high]
-        for entry, mask in self.by_entry(low, high):
+        for entry, mask in self.by_entry(slice(low, high)):
             out[mask] = entry.meta.chunks.sizes[rows[mask]]
         return out
 
-    def by_entry(self, low: int, high: int) -> Iterator[tuple[SpanEntry, Chosen]]:
-        """The span entries that places low to high lie in, oldest first, and which of the places lie in each."""
+    def by_entry(self, places: Chosen) -> Iterator[tuple[SpanEntry, Chosen]]:
+        """The span entries that these places lie in, oldest first, and which of the places lie in each."""
         if len(self.span) == 1:
-            yield self.span[0], slice(None)
+            yield self.span[0], ALL
             return
-        entries = self.entries[low:high]
+        entries = self.entries[places]
         order = np.argsort(entries, kind="stable")
         numbers, starts = np.unique(entries[order], return_index=True)
         for number, chosen in zip(numbers.tolist(), np.split(order, starts)[1:], strict=True):
@@ -207,7 +208,7 @@ class ChunkIndex:
         """The part of its compressed block that each chunk at places low to high takes, in bytes."""
         out = np.zeros(high - low, np.int64)
         rows = self.rows[low:high]
-        for entry, mask in self.by_entry(low, high):
+        for entry, mask in self.by_entry(slice(low, high)):
             layer, chunks = entry.layer, entry.meta.chunks
             blocks = layer.footer.blocks
             block_rows = layer.block_rows(chunks.block_ids[rows[mask]])

@@ -235,12 +235,14 @@ def owner_id(container_id: bytes, container: Store, journals: Store) -> bytes:
     return hashlib.sha256(container_id + os.fsencode(place)).digest()[:16]
 
 
+def _journals(store: Store, names: ContainerNames) -> Iterator[str]:
+    return (name for name in store.list() if names.parse_log(name) is not None)
+
+
 def find_journals(store: Store, names: ContainerNames) -> list[FoundJournal]:
     """All journals of a container, in the order in which they were begun."""
     found = []
-    for name in store.list():
-        if names.parse_log(name) is None:
-            continue
+    for name in _journals(store, names):
         with suppress(MissingObjectError):  # its writer has just committed
             found.append(_look_at(store, name))
     return sorted(found, key=lambda journal: journal.header.time_ns if journal.header else 0)
@@ -252,9 +254,7 @@ def versions_needed(store: Store, names: ContainerNames) -> set[bytes]:
     Only read, as `uncommitted` does; of journals that cannot be read nothing is known.
     """
     ids = set[bytes]()
-    for name in store.list():
-        if names.parse_log(name) is None:
-            continue
+    for name in _journals(store, names):
         try:
             blob = store.open(name)
         except MissingObjectError:
@@ -275,9 +275,7 @@ def uncommitted(store: Store, names: ContainerNames, layer_ids: Collection[bytes
 
     Only read: no lock is taken, not even for a moment, so it is not known which of their writers are at work.
     """
-    for name in store.list():
-        if names.parse_log(name) is None:
-            continue
+    for name in _journals(store, names):
         try:
             size = _uncommitted_size(store, name, layer_ids)
         except MissingObjectError:

@@ -149,7 +149,7 @@ class Layer:
 
     def unpack_block(self, row: int) -> bytes | memoryview:
         """A block read from the file, checked and unpacked."""
-        return self._checked(row, lambda: decompress(self.codec(row), self._stored_block(row), self._sizes[row]))
+        return self.unpack(row, self.read_stored(row))
 
     def read_stored(self, row: int) -> bytes:
         """A block's bytes as they stand in the file, checksum verified."""

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from arrayfs.container.array import Array
 from arrayfs.container.builder import LayerBuilder
+from arrayfs.container.changes import addresses
 from arrayfs.container.commit import SealedPart, seal
 from arrayfs.container.dictionary import AttributeDictionary
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
+from arrayfs.container.merge import goes_on
 from arrayfs.container.opening import container_id
 from arrayfs.container.part import LayerPart
 from arrayfs.container.pool import PoolOptions
 from arrayfs.container.repack import KEEP, Addresses, PackOptions, Progress, Repacker
-from arrayfs.container.stack import LayerStack, Span
+from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, tags_said
-from arrayfs.errors import FormatError
 from arrayfs.format.extension_model import NO_PARENT, Extension, MergedVersion, TagChange
 from arrayfs.format.model import ChunkTable
 
@@ -76,29 +77,18 @@ class Run:
         array = Array.committed(name, self.after.spans[name])
         index = array.index
         places = np.flatnonzero(index.entries >= self.depth(name))
-        columns = np.zeros((4, len(places)), np.uint32)
-        entries, rows = index.entries[places], index.rows[places]
-        for number in np.unique(entries):
-            layer, position = index.span[number]
-            chunks, mask = layer.footer.arrays[position].chunks, entries == number
-            mine = rows[mask]
-            blocks = layer.block_rows(chunks.block_ids[mine])
-            if (blocks < 0).any():
-                lost = int(chunks.block_ids[mine][np.argmin(blocks)])
-                raise FormatError(f"{layer.name}: array {name!r}: has chunks in block {lost}, which is not there")
-            said = self._places[layer.serial], blocks, chunks.offsets[mine], chunks.sizes[mine]
-            for column, values in zip(columns, said, strict=True):
-                column[mask] = values
-        return array, places, Addresses(*columns)
+        serials, rows, offsets, sizes = addresses(index, places).T
+        for place in places[rows < 0].tolist():
+            index.ref(place)  # says so
+        # serials are given in order of opening, and a run's layers are a small part of them
+        known, which = np.unique(serials, return_inverse=True)
+        layers = np.array([self._places[serial] for serial in known.tolist()], np.uint32)[which]
+        return array, places, Addresses(layers, *(column.astype(np.uint32) for column in (rows, offsets, sizes)))
 
     def depth(self, name: str) -> int:
         """How many entries of an array's span lie below the run and count on."""
         below = self.before.spans.get(name, ())
-        return len(below) if self._goes_on(name, below) else 0
-
-    def _goes_on(self, name: str, below: Span) -> bool:
-        span = self.after.spans[name]
-        return bool(below) and len(span) >= len(below) and span[: len(below)] == below
+        return len(below) if goes_on(self.after.spans[name], below) else 0
 
     def gone(self, array: Array) -> list[Coord] | None:
         """Coordinates of which something below has to be hidden; None if that is the whole array."""

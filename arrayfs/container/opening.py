@@ -52,8 +52,7 @@ def _up_to(version: str | int | None, layers: list[Layer]) -> list[Layer]:
     try:
         kept = VersionTable.of(layers).resolve(version).place + 1
     finally:
-        for layer in layers[kept:]:
-            layer.close()
+        close_all(layers[kept:])
     return layers[:kept]
 
 
@@ -163,13 +162,11 @@ def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, H
     while True:
         stack = open_stack(store, names)
         with store.lock(names.lock):
-            if stack.newest.blob.is_current():
-                found = sidecars(store, names)
-                clean = len(found) < len(stack.layers) and names.exchange not in store.list()
-                if clean or not _finish(store, names, found):
-                    with suppress(MissingObjectError):  # also removes what a killed put of it left
-                        store.delete(names.exchange)
-                    return stack, store.hold(mark_of(stack.newest.id))
+            still = stack.newest.blob.is_current()
+            if still and (len(sidecars(store, names)) < len(stack.layers) or not _finish(store, names)):
+                with suppress(MissingObjectError):  # cut off at its end, or at its beginning: a killed put of it
+                    store.delete(names.exchange)
+                return stack, store.hold(mark_of(stack.newest.id))
         close_all(stack.layers)
 
 
@@ -193,12 +190,11 @@ def hold(store: Store, names: ContainerNames, newest: Layer, *, wait: bool = Tru
 def finish_exchange(store: Store, names: ContainerNames) -> bool:
     """Finish an exchange of files that was left half done; whether there was one. Raises OSError, FormatError."""
     with store.lock(names.lock):
-        found = sidecars(store, names)
-        return _finish(store, names, found)
+        return _finish(store, names)
 
 
-def _finish(store: Store, names: ContainerNames, found: list[tuple[int, str]]) -> bool:
-    layers = _open_files(store, [(0, names.base), *found])
+def _finish(store: Store, names: ContainerNames) -> bool:
+    layers = _open_files(store, [(0, names.base), *sidecars(store, names)])
     try:
         return finish(store, names, layers)
     finally:

@@ -45,18 +45,7 @@ _BLOCK_CRCS = 6
 _NOWHERE = range(0)
 _KNOWN_TABLES = 256  # thousands of layers have one section table
 _TABLE_KEY = 8  # all from here to the end of the table says where the sections are
-_TAG_OF_FIELD = {
-    "message": 2,
-    "author": 3,
-    "tags": 4,
-    "merged": 5,
-    "block_crcs": 6,
-    "holes": 8,
-    "renamed_from": 9,
-    "chunk_mtimes": 10,
-    "array_marks": 11,
-    "tag_changes": 13,
-}
+_TAG_OF_FIELD = {section.field: section.tag for section in SECTIONS if section.field}
 _NOTHING_SAID = Extension(NO_PARENT, NO_PARENT, NO_PARENT, 0, 0)
 _HEAD_CRC = crc32c(EXTENSION_MAGIC + bytes(4))  # of what stands before the rest, the checksum taken as zero
 

@@ -30,12 +30,16 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One kind of section. encode gives b"" where the section is left out; decode gives the fields that it fills."""
+    """One kind of section. encode gives b"" where the section is left out; decode gives the fields that it fills.
+
+    field: the one that it fills, "" if there are several.
+    """
 
     tag: int
     name: str
     encode: Callable[[Extension], bytes]
     decode: Callable[[bytes], Fields]
+    field: str = ""
 
 
 class _Cursor:
@@ -246,19 +250,33 @@ def _decode_text(raw: bytes) -> str:
         raise FormatError("text is not UTF-8") from None
 
 
+def _text_section(tag: int, field: str) -> Section:
+    return Section(
+        tag, field, lambda ext: encode_text(getattr(ext, field), field), lambda raw: {field: _decode_text(raw)}, field
+    )
+
+
 # In the order of their tags, which is the order in the block. 12 is kept for per-chunk statistics.
 SECTIONS: tuple[Section, ...] = (
     Section(1, "identity", _encode_identity, _decode_identity),
-    Section(2, "message", lambda ext: encode_text(ext.message, "message"), lambda raw: {"message": _decode_text(raw)}),
-    Section(3, "author", lambda ext: encode_text(ext.author, "author"), lambda raw: {"author": _decode_text(raw)}),
-    Section(4, "tags", _encode_tags, _decode_tags),
-    Section(5, "merged versions", _encode_merged, _decode_merged),
-    Section(6, "block checksums", _encode_block_crcs, _decode_block_crcs),
+    Section(
+        2,
+        "message",
+        lambda ext: encode_text(ext.message, "message"),
+        lambda raw: {"message": _decode_text(raw)},
+        "message",
+    ),
+    Section(
+        3, "author", lambda ext: encode_text(ext.author, "author"), lambda raw: {"author": _decode_text(raw)}, "author"
+    ),
+    Section(4, "tags", _encode_tags, _decode_tags, "tags"),
+    Section(5, "merged versions", _encode_merged, _decode_merged, "merged"),
+    Section(6, "block checksums", _encode_block_crcs, _decode_block_crcs, "block_crcs"),
     Section(7, "footer", _encode_footer, _decode_footer),
-    Section(8, "holes", _encode_holes, _decode_holes),
-    Section(9, "renamed from", _encode_renamed, _decode_renamed),
-    Section(10, "chunk times", _encode_mtimes, _decode_mtimes),
-    Section(11, "array marks", _encode_marks, _decode_marks),
-    Section(13, "tag changes", _encode_tag_changes, _decode_tag_changes),
+    Section(8, "holes", _encode_holes, _decode_holes, "holes"),
+    Section(9, "renamed from", _encode_renamed, _decode_renamed, "renamed_from"),
+    Section(10, "chunk times", _encode_mtimes, _decode_mtimes, "chunk_mtimes"),
+    Section(11, "array marks", _encode_marks, _decode_marks, "array_marks"),
+    Section(13, "tag changes", _encode_tag_changes, _decode_tag_changes, "tag_changes"),
 )
 SECTION_BY_TAG = {section.tag: section for section in SECTIONS}

@@ -122,13 +122,9 @@ class Folder:
         os.unlink(name, dir_fd=self.fd)
 
     def names(self) -> list[str]:
-        # A descriptor of its own: two listings through one would share their place in the folder.
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
-        try:
-            with os.scandir(fd) as entries:
-                return sorted([entry.name for entry in entries if _is_file(entry) and not is_own_name(entry.name)])
-        finally:
-            os.close(fd)
+        folder = self.opened_again()  # two listings through one would share their place in it
+        with os.scandir(folder.fd) as entries:
+            return sorted([entry.name for entry in entries if _is_file(entry) and not is_own_name(entry.name)])
 
     def sync(self) -> None:
         os.fsync(self.fd)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from arrayfs.errors import LockedError
 from arrayfs.store import MemoryStore
 from arrayfs.store.protocol import Blob, Hold, Lock, Part
 
@@ -59,6 +60,17 @@ class Fault:
         if self.code is None:
             raise Stop
         raise OSError(self.code, os.strerror(self.code))
+
+
+def is_locked(store: MemoryStore) -> bool:
+    """Whether somebody publishes, or exchanges files: who wants to write would have to wait."""
+    lock = store.lock("t.lock")
+    try:
+        lock.try_lock()
+    except LockedError:
+        return True
+    lock.release()
+    return False
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from arrayfs.container.container import Container
 from arrayfs.container.repack import KEEP, PackOptions
 from arrayfs.container.restore import restore
 from arrayfs.container.verify import verify
-from arrayfs.errors import ArrayFSError, ChecksumError, ConflictError, FormatError, VersionError
+from arrayfs.errors import ChecksumError, ConflictError, FormatError, VersionError
 from arrayfs.format.extension_model import Extension
 from arrayfs.store import MemoryStore
 from arrayfs.store.local import LocalPart
 from tests.conftest import Tell
-from tests.t2_container.faults import FaultStore, Stop, VisitedFault, use
+from tests.t2_container.faults import FaultStore, Stop, VisitedFault, is_locked, use
 from tests.t2_container.making import (
     State,
     attributes,
@@ -35,7 +34,7 @@ from tests.t2_container.making import (
     state,
     state_at,
 )
-from tests.t2_container.test_crash import SMALL, objects_of
+from tests.t2_container.test_crash import SMALL, calls_of, objects_of
 from tests.t2_container.test_model import readable
 
 KEPT = Keep(last=2, tags=True)  # versions 3, 6 and 7: runs of three kinds
@@ -476,12 +475,6 @@ def test_a_layer_of_the_crate_is_merged_and_named() -> None:
 # --- at any store call ------------------------------------------------------------------------------------------------
 
 
-def calls_of(objects: dict[str, bytes], work: Callable[[str], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    store = FaultStore(objects)
-    work(use(monkeypatch, store))
-    return store.fault.log
-
-
 def run(url: str) -> None:
     compact(url, KEPT)
 
@@ -510,7 +503,7 @@ def test_a_process_that_stops_at_any_store_call_leaves_the_same_content(
 ) -> None:
     objects, states = history
     seen = []
-    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
         store.fault.at, store.fault.late = at, bool(at % 2)  # after this call is before the next
         with pytest.raises(Stop):
@@ -561,7 +554,7 @@ def test_a_process_that_stops_while_it_finishes_what_another_left(
         Container.open(url, "a", SMALL).close()
 
     half_done = []
-    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
         store.fault.at = at
         with suppress(Stop):
@@ -571,7 +564,7 @@ def test_a_process_that_stops_while_it_finishes_what_another_left(
             half_done.append(left)
     tried = 0
     for left in half_done[-6:]:
-        for at in range(1, len(calls_of(left, open_and_close, monkeypatch)) + 1):
+        for at in range(1, len(calls_of(monkeypatch, left, open_and_close)) + 1):
             store = FaultStore(left)
             store.fault.at, store.fault.late = at, bool(at % 2)
             with pytest.raises(Stop):
@@ -586,7 +579,7 @@ def test_a_store_that_fails_at_any_call_leaves_the_same_content(
     monkeypatch: pytest.MonkeyPatch, history: tuple[dict[str, bytes], dict[int, State]], code: int
 ) -> None:
     objects, states = history
-    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
         store.fault.at, store.fault.code, store.fault.last = at, code, 1 << 20
         url = use(monkeypatch, store)
@@ -604,7 +597,7 @@ def test_a_reader_that_comes_in_at_any_call_sees_what_it_should(
 ) -> None:
     objects, states = history
     tried = 0
-    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
         inner = f"{store.inner.url}/t.af"
         before = opened_aside(store.inner, "r")
@@ -631,19 +624,15 @@ def test_a_writer_that_comes_in_at_any_call_loses_nothing(
     """Two of them: one that was there before, and builds on what it saw then, and one that is new."""
     objects, _ = history
     tried = 0
-    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
         early = opened_aside(store.inner, "a")
         early.put(early.get("there"), (0,), i32(60, 61), 20)
         committed: list[int] = []
 
         def come_in(store: FaultStore = store, early: Container = early, committed: list[int] = committed) -> None:
-            lock = store.inner.lock("t.lock")
-            try:
-                lock.try_lock()  # one who publishes would have to wait
-            except ArrayFSError:
+            if is_locked(store.inner):
                 return
-            lock.release()
             late = opened_aside(store.inner, "a")
             late.put(late.get("there"), (1,), i32(62, 63), 21)
             for container in (late, early):
@@ -686,17 +675,13 @@ def test_a_compaction_that_comes_in_at_any_call_of_a_commit_is_in_nobody_s_way(
         container.close()
 
     tried = 0
-    for at in range(1, len(calls_of(objects, change, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, change)) + 1):
         store = FaultStore(objects)
         merged: list[int] = []
 
         def come_in(store: FaultStore = store, merged: list[int] = merged) -> None:
-            lock = store.inner.lock("t.lock")
-            try:
-                lock.try_lock()
-            except ArrayFSError:
+            if is_locked(store.inner):
                 return
-            lock.release()
             container = opened_aside(store.inner, "a")
             merged.extend(Compaction(container, KEPT).run().merged)
             container.close()
@@ -729,7 +714,7 @@ def test_restore_that_is_stopped_at_any_call_has_happened_or_not(
         container.close()
 
     seen = []
-    for at in range(1, len(calls_of(objects, bring_back, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, bring_back)) + 1):
         store = FaultStore(objects)
         store.fault.at, store.fault.late = at, bool(at % 2)
         with pytest.raises(Stop):

@@ -39,8 +39,8 @@ from tests.t2_container.making import (
     state_at,
     table,
 )
-from tests.t2_container.test_compact import calls_of, history, run  # noqa: F401
-from tests.t2_container.test_crash import objects_of
+from tests.t2_container.test_compact import history, run  # noqa: F401
+from tests.t2_container.test_crash import calls_of, objects_of
 
 # --- layers of the crate ----------------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ def test_a_copy_that_was_made_during_a_compaction_is_right_or_refused(
     """File by file, in the order in which a shell names them: some before a step, the others after a later one."""
     objects, states = history
     moments = [objects]
-    for at in range(1, len(calls_of(objects, run, monkeypatch)) + 1):
+    for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
         store.fault.at = at
         with suppress(Stop):
@@ -327,7 +327,7 @@ def test_half_a_compaction_that_comes_in_while_newer_layers_are_opened_leads_nob
     history: tuple[dict[str, bytes], dict[int, State]],  # noqa: F811
 ) -> None:
     objects, states = history
-    for stop in range(len(calls_of(objects, run, monkeypatch)) - 16, 20, -3):
+    for stop in range(len(calls_of(monkeypatch, objects, run)) - 16, 20, -3):
         for at in range(2, 6):
             store = FaultStore({name: data for name, data in objects.items() if name not in ("t.6.af", "t.7.af")})
             container = Container.open(use(monkeypatch, store))

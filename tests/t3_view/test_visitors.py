@@ -10,14 +10,14 @@ import pytest
 from arrayfs.container import opening
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.verify import verify
-from arrayfs.errors import ConflictError, EntryExistsError, LockedError
+from arrayfs.errors import ConflictError, EntryExistsError
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import MemoryStore
 from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.takeup import take_up
 from arrayfs.view.tree import Tree, open_tree
 from tests.conftest import Tell
-from tests.t2_container.faults import Fault, FaultStore, Stop, VisitedFault
+from tests.t2_container.faults import Fault, FaultStore, Stop, VisitedFault, is_locked
 from tests.t3_view.test_journal_crash import CALLS, OPTIONS, Client, State, abandon, empty, opened, run, shown, states
 
 __all__ = ["empty", "states"]  # fixtures
@@ -45,12 +45,8 @@ class Writer:
     refused: bool = False
 
     def __call__(self) -> None:
-        try:
-            lock = self.store.lock(NAMES.lock)
-            lock.try_lock()  # somebody who publishes: it would have to wait
-        except LockedError:
+        if is_locked(self.store):
             return
-        lock.release()
         container = container_in(self.store)
         tree = JournaledTree(container)
         client = Client(tree)
