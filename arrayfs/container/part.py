@@ -30,12 +30,13 @@ class LayerPart:
 
     serial: unique in this process and never a sealed layer's. id: the id that the layer will have; a journal names it,
     so a part that takes another's place keeps it, in a file of its own.
-    Block i is entry i of the columns; its id in the footer is i.
+    Block i is entry i of the columns; its id in the footer is i. synced_size: bytes of it that `sync` made safe.
     """
 
     def __init__(self, store: Store, names: ContainerNames, layer_id: bytes | None = None) -> None:
         self.serial = next(_serials)
         self.id = layer_id or secrets.token_bytes(16)
+        self.synced_size = 0
         self._store = store
         self._part_name = names.part(secrets.token_hex(16))
         self._part: Part | None = None
@@ -150,6 +151,12 @@ class LayerPart:
         for column in (self._file_offsets, self._stored_sizes, self._sizes, self._codecs, self._crcs):
             del column[rows:]
         self.part.truncate(size)
+
+    def sync(self) -> None:
+        """Have all that is in the file now survive a loss of power. Raises OSError; then no later sync will do."""
+        size = self.part.size
+        self.part.sync()
+        self.synced_size = size
 
     def can_sync(self) -> bool:
         """Whether the file can still be made durable."""

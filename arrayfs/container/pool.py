@@ -77,6 +77,13 @@ class Pool:
         """Bytes of the next sidecar so far."""
         return self._part.part.size if self._part is not None and len(self._part) else 0
 
+    def unsynced(self, worth: int) -> LayerPart | None:
+        """The next sidecar, if at least `worth` bytes of it may not survive a loss of power, and can be synced."""
+        part = self._part
+        if part is None or self.doubtful or not len(part) or part.part.size - part.synced_size < worth:
+            return None
+        return part
+
     def touch(self, array: Array) -> None:
         """Have the next commit look at `array`."""
         self.arrays.setdefault(array)
@@ -119,14 +126,14 @@ class Pool:
         """Pack at least `wanted` raw bytes, the oldest first (None: all of them), a batch at a time."""
         goal = 0 if wanted is None else max(0, self.raw_size - wanted)
         while self.raw_size > goal or (wanted is None and self.raw):
-            self._pack_batch(self._next_batch())
+            self._pack_batch(self._next_batch(PACK_BATCH if wanted is None else min(PACK_BATCH, self.raw_size - goal)))
 
-    def _next_batch(self) -> list[Pending]:
+    def _next_batch(self, wanted: int) -> list[Pending]:
         batch, size = [], 0
         for pending, length in self.raw.items():
             batch.append(pending)
             size += length
-            if size >= PACK_BATCH:
+            if size >= wanted:
                 break
         return batch
 

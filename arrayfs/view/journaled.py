@@ -212,16 +212,21 @@ class JournaledTree(ClockedTree):
             with suppress(OSError):
                 self._following.sync(self.container.lock)
 
-    def commit(self, message: str = "") -> CommitReport | None:
-        with self.container.lock:
-            layer_id = self.container.pool.part.id
-            try:
-                report = super().commit(message)
-                if report is None and self.journal.records:
-                    self._go_on_in(self._journal_of_open(self._header()))
-                return report
-            finally:
-                self._after_commit(layer_id)
+    def prepare(self) -> None:
+        super().prepare()
+        if self._writers or self._linked:
+            with suppress(OSError):  # `publishing` syncs what comes until then
+                self.sync()
+
+    def commit_prepared(self, message: str) -> CommitReport | None:
+        layer_id = self.container.pool.part.id
+        try:
+            report = super().commit_prepared(message)
+            if report is None and self.journal.records:
+                self._go_on_in(self._journal_of_open(self._header()))
+            return report
+        finally:
+            self._after_commit(layer_id)
 
     def _after_commit(self, layer_id: bytes) -> None:
         """layer_id: the id that the version would have; a commit that failed may have happened all the same."""

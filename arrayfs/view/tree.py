@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.grid import Coord
+from arrayfs.container.prepare import prepare
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
 from arrayfs.view import plain
@@ -60,6 +62,8 @@ class Tree(Nodes):
         # files that are open for writing
         self.being_written: dict[File, None] = {}
         self._last_ns = 0
+        # held by the one commit that is under way, before the container's lock is
+        self._committing = threading.RLock()
         self.adoption = Adoption(self)
         self._namespace = Namespace(self)
         self._touched: dict[Directory, None] = {}
@@ -257,20 +261,37 @@ class Tree(Nodes):
                 self.nodes.pop(ino, None)
 
     def commit(self, message: str = "") -> CommitReport | None:
-        """Make all that was closed a new version. None: nothing had changed."""
-        with self.container.lock:
+        """Make all that was closed a new version. None: nothing had changed.
+
+        Others go on while the bulk of it is packed and synced, and wait for the rest. Raises what the medium does, and
+        ConflictError; the changes are kept then.
+        """
+        with self._committing:
             try:
-                self.files.settle_all()
-                self.adoption.drop_gone()
-                self._namespace.write_markers(self._touched)
-                self._touched.clear()
-                report = self.container.commit(message)
+                self.prepare()
+                with self.container.lock:
+                    return self.commit_prepared(message)
             except (ArrayFSError, OSError) as error:
                 self.warn(f"commit failed: {error}")
                 raise
-            if report is not None:
-                self.control.committed(report, message)
-            return report
+
+    def prepare(self) -> None:
+        """Do the long part of a commit, while others read and write."""
+        for file in list(self.files.unsettled):
+            with self.container.lock:
+                self.files.settle(file)
+        prepare(self.container)
+
+    def commit_prepared(self, message: str) -> CommitReport | None:
+        """Do the rest of a commit. Called with the lock."""
+        self.files.settle_all()
+        self.adoption.drop_gone()
+        self._namespace.write_markers(self._touched)
+        self._touched.clear()
+        report = self.container.commit(message)
+        if report is not None:
+            self.control.committed(report, message)
+        return report
 
     def refresh(self) -> bool:
         """Show what others committed since; whether there was anything.

@@ -1,7 +1,8 @@
 """Mount a container, with a stop at one stage of a mount's life, for tests: CONTAINER MOUNTPOINT FOLDER STAGE.
 
-Stages: opening, answering, committing (in a request), closing (the commit of the unmount). At the stage the process
-writes its number into the named pipe FOLDER/reached and goes on when FOLDER/go was opened for writing.
+Stages: opening, answering, committing (in a request), syncing (of what a commit made), closing (the unmount's commit).
+At the stage the process writes its number into the named pipe FOLDER/reached and goes on when FOLDER/go was opened for
+writing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from arrayfs.container import prepare
+from arrayfs.container.part import LayerPart
 from arrayfs.errors import ArrayFSError
 from arrayfs.fuse import mount as module
 from arrayfs.fuse.mount import MountRequest, mount
@@ -38,6 +41,10 @@ def main(container: str, mountpoint: str, folder: str, stage: str) -> int:
         module._Mount._ready = stopping(module._Mount._ready)  # type: ignore[method-assign]
     if stage == "committing":
         Tree.commit = stopping(Tree.commit)  # type: ignore[method-assign]
+    if stage == "syncing":
+        prepare.WORTH = prepare.STEP = 1
+        sync, stops = LayerPart.sync, iter([stop])  # the first time
+        LayerPart.sync = lambda part: (next(stops, int)(), sync(part))[1]  # type: ignore
     if stage == "closing":
         Tree.close = stopping(Tree.close)  # type: ignore[method-assign]
     try:

@@ -143,6 +143,22 @@ def commit(path: Path) -> int:
             os.close(file)
 
 
+@keeps("Files are read and written while a commit packs and syncs what there is")
+def test_others_go_on_while_a_commit_syncs(slow: Slow) -> None:
+    slow.begin("syncing")
+    assert slow.answer() == (0, "")
+    (slow / "note").write_text("kept")
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(commit, slow / ".arrayfs/commit")
+        slow.wait_for_stage()
+        assert (slow / "note").read_text() == "kept"
+        (slow / "other").write_text("kept too")
+        os.rename(slow / "other", slow / "another")
+        slow.go_on()
+        assert written.result(60) == len("asked for")
+    assert (slow / "another").read_text() == "kept too"
+
+
 def test_signals_during_a_commit_by_request_wait_for_it(slow: Slow) -> None:
     slow.begin("committing")
     assert slow.answer() == (0, "")
