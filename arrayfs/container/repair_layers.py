@@ -16,7 +16,7 @@ from arrayfs.container.findings import without
 from arrayfs.container.layer import Layer, extension_row, open_layer
 from arrayfs.container.opening import sidecars
 from arrayfs.container.repair_scan import extension_before, last_extension, last_footer
-from arrayfs.errors import FormatError, MissingObjectError
+from arrayfs.errors import ConflictError, FormatError, MissingObjectError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.correction import correct_byte
 from arrayfs.format.extension import corrected_extension, decode_extension
@@ -30,6 +30,8 @@ WHOLE = "whole"
 CORRECTED = "corrected"  # its index was damaged and is known all the same
 DOUBTFUL = "doubtful"  # its index can be read, but is not, or not known to be, what was written
 LOST = "lost"
+# How often the files are opened anew because a compaction has exchanged some of them meanwhile.
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,36 @@ class FoundLayer:
 
 
 def find_layers(store: Store, names: ContainerNames) -> list[FoundLayer]:
-    """Open what is there of a container, oldest first; a number that is missing below another is a lost layer."""
-    listed = store.list()
-    numbered = [(0, names.base)] if names.base in listed else []
-    numbered += sidecars(store, names)
-    found = [_open(store, number, name) for number, name in numbered]
-    there = {number for number, _ in numbered}
+    """Open what is there of a container, oldest first; a number that is missing below another is a lost layer.
+
+    All of it was there at one moment. Raises ConflictError if a compaction exchanges the files again and again.
+    """
+    for _ in range(_ATTEMPTS):
+        numbered = _numbered(store, names)
+        found = [_open(store, number, name) for number, name in numbered]
+        # Steps of an exchange build on each other: if the file that changes first is as it was, the others are, too.
+        if numbered == _numbered(store, names)[: len(numbered)] and all(map(_is_current, found)):
+            return _judge_chain(sorted([*found, *_gaps(names, numbered)], key=lambda one: one.number))
+        for one in found:
+            if one.layer is not None:
+                one.layer.close()
+    raise ConflictError(f"{names.base}: its files are exchanged for others all the time; repair it when that has ended")
+
+
+def _numbered(store: Store, names: ContainerNames) -> list[tuple[int, str]]:
+    base = [(0, names.base)] if names.base in store.list() else []
+    return base + sidecars(store, names)
+
+
+def _is_current(found: FoundLayer) -> bool:
+    return found.layer is None or found.layer.blob.is_current()
+
+
+def _gaps(names: ContainerNames, numbered: list[tuple[int, str]]) -> Iterator[FoundLayer]:
     # numbers may be wide apart by the format's rules: one gap is one line
-    for below, above in pairwise(sorted({-1, *there})):
+    for below, above in pairwise(sorted({-1, *(number for number, _ in numbered)})):
         if above > below + 1:
-            found.append(_missing(names, below + 1, above - 1))
-    return _judge_chain(sorted(found, key=lambda one: one.number))
+            yield _missing(names, below + 1, above - 1)
 
 
 def _missing(names: ContainerNames, first: int, last: int) -> FoundLayer:
