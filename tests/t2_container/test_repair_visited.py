@@ -1,4 +1,4 @@
-"""Somebody commits, or compacts, while a repair reads: the new container is of one version, the damaged one unharmed."""
+"""Somebody commits or compacts while a repair reads: the new container is of one version, the old one unharmed."""
 
 from __future__ import annotations
 
