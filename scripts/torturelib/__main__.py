@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from torturelib.rounds import LossError, Rounds
+from torturelib.rounds import Rounds
+from torturelib.site import LossError
 
 # Then the next container is begun: one with more says nothing new.
 VERSIONS = 150
@@ -26,6 +27,7 @@ FIGURES = (
     "kills of the daemon in a commit",
     "kills of the daemon in an unmount",
     "kills of the daemon at its start",
+    "mounts that ended beside others",
     "kills of clients",
     "clean unmounts",
     "compactions",

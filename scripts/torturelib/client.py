@@ -26,8 +26,11 @@ class WrongStateError(Exception):
     """The mount shows something else than what was done."""
 
 
-def start_client(model: Model, mountpoint: str, root: str, seed: int, stop: mmap.mmap) -> tuple[int, int]:
-    """Fork a client; returns its process id and the pipe that it talks into. stop: its first byte ends it."""
+def start_client(model: Model, mountpoint: str, root: str, shared: str, seed: int, stop: mmap.mmap) -> tuple[int, int]:
+    """Fork a client; returns its process id and the pipe that it talks into.
+
+    root, shared: its directory, and the array that it writes its stripes of; stop: its first byte ends it.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid:
@@ -38,7 +41,7 @@ def start_client(model: Model, mountpoint: str, root: str, seed: int, stop: mmap
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.close(reader)
         os.umask(0)
-        _Client(model, mountpoint, root, seed, stop, writer).run()
+        _Client(model, mountpoint, root, shared, seed, stop, writer).run()
     except BaseException:  # noqa: BLE001  the process ends here, this is its last word
         traceback.print_exc()
     finally:
@@ -47,8 +50,11 @@ def start_client(model: Model, mountpoint: str, root: str, seed: int, stop: mmap
 
 
 class _Client:
-    def __init__(self, model: Model, mountpoint: str, root: str, seed: int, stop: mmap.mmap, pipe: int) -> None:
+    def __init__(
+        self, model: Model, mountpoint: str, root: str, shared: str, seed: int, stop: mmap.mmap, pipe: int
+    ) -> None:
         self._model, self._mountpoint, self._stop, self._pipe = model, mountpoint, stop, pipe
+        self._shared = Path(mountpoint, shared)
         self._rng = random.Random(seed)
         self._activities = Activities(model, root, self._rng)
         self._fds: dict[int, int] = {}
@@ -136,7 +142,7 @@ class _Client:
 
     def _stripe(self, chunk: int, what: list[int]) -> None:
         start, data = self._model.client * STRIPE, written(what)
-        fd = os.open(path_of(Path(self._mountpoint), chunk), os.O_WRONLY)
+        fd = os.open(path_of(self._shared, chunk), os.O_WRONLY)
         try:
             _put(fd, start, data[:HALF])
             _put(fd, start + HALF, data[HALF:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import selectors
@@ -15,23 +14,15 @@ from pathlib import Path
 
 from arrayfs.container.container import Container
 from arrayfs.errors import ArrayFSError
-from torturelib import stripes
-from torturelib.check import check_container, left_behind, observe
+from torturelib.check import check_container, left_behind
 from torturelib.compaction import HALF_DONE, KILLED, Compaction
-from torturelib.daemon import DaemonError
 from torturelib.history import History
-from torturelib.mount import Mount
+from torturelib.site import LossError, Site
 from torturelib.worker import Worker
 
-CLIENTS = 2
+# The mounts of a container, each with clients of its own; half of all containers have the first one alone.
+MOUNTS = {"mnt": range(2), "other": range(2, 3)}
 VERSIONS_READ = 12  # at most, of a finished container
-# A client's last word when it was told to stop, and when the daemon is gone.
-DONE, GONE = ".", (f"-{errno.ENOTCONN}", f"-{errno.ECONNABORTED}")
-INVALIDATED_WITHIN = 10.0  # seconds until the kernel has been told what changed under a killed client
-
-
-class LossError(Exception):
-    """Something is not as it was acknowledged."""
 
 
 class Rounds:
@@ -45,9 +36,10 @@ class Rounds:
         self.container = folder / "data" / "t.af"
         self.container.parent.mkdir()
         Container.create(str(self.container))
-        self._mount = Mount(self.container, folder, "mnt", rng)
-        self._mountpoint = self._mount.mountpoint
-        self.workers = [Worker(self._mountpoint, number, folder / f"w{number}.history") for number in range(CLIENTS)]
+        count = rng.randint(1, len(MOUNTS))
+        self._sites = [
+            Site(self.container, folder, name, clients, rng, figures) for name, clients in list(MOUNTS.items())[:count]
+        ]
         self._history = History(self.container, folder / "version", rng.getrandbits(40))
         self._compaction: Compaction | None = None
 
@@ -55,43 +47,57 @@ class Rounds:
 
     def begin(self) -> None:
         """Mount for the first time, with a directory for each client."""
-        self._start()
-        for worker in self.workers:
-            (self._mountpoint / worker.root).mkdir()
-        stripes.make(self._mountpoint, CLIENTS)
+        first, *others = self._sites
+        self._start(first)
+        for site in self._sites:
+            site.furnish(first.mount.mountpoint)
+        (first.mount.mountpoint / ".arrayfs/commit").write_text("furnished")
+        for site in others:
+            self._start(site)
 
     def round(self, operations: int) -> None:
         """Let clients do so many operations, end it somehow, mount again and compare. Raises LossError."""
-        for worker in self.workers:
-            worker.start(self._rng.getrandbits(40))
         wanted = self.acknowledged + operations
+        for site in self._sites:
+            site.work()
         while self.acknowledged < wanted:
             part = min(wanted, self.acknowledged + self._rng.randint(20, 400))
             self._listen(lambda part=part: self.acknowledged >= part)  # type: ignore[misc]
             if self._rng.random() < 0.8:
                 self._compact()
             if self.acknowledged < wanted and self._rng.random() < 0.5:
-                self._kill_client(self._rng.choice(self.workers))
-        endings: dict[Callable[[], None], int] = {
-            self._end_by_kill: 6,
-            self._end_by_kill_in_commit: 4,
-            self._end_by_kill_in_unmount: 2,
-            self._end_cleanly: 2,
-        }
-        ending = self._rng.choices(list(endings), list(endings.values()))[0]
-        ending()
+                site = self._rng.choice(self._sites)
+                site.kill_client(self._rng.choice(site.workers))
+            if self.acknowledged < wanted and len(self._sites) > 1 and self._rng.random() < 0.5:
+                self._replace(self._rng.choice(self._sites))
+        cleanly = [self._end(site) for site in self._rng.sample(self._sites, len(self._sites))]
         while self._rng.random() < 0.4:
             self._end_compaction()  # so that one finds what another has left half done
             self._compact()
         while self._rng.random() < 0.3:
-            self._mount.start_and_kill()
+            self._rng.choice(self._sites).mount.start_and_kill()
             self._figures["kills of the daemon at its start"] += 1
-        if ending != self._end_cleanly or self._rng.random() < 0.5:
+        if not all(cleanly) or self._rng.random() < 0.5:
             # what a killed daemon left is taken up by whoever is first, and the next daemon shows it when that is done
             self._end_compaction()
-        self._start()
+        for site in self._sites:
+            self._start(site)
         self._compare()
         self._figures["rounds"] += 1
+
+    def _replace(self, site: Site) -> None:
+        """End one mount and begin it anew, while others go on."""
+        self._end(site)
+        self._end_compaction()  # which may be taking up what this one has left
+        self._judge(site.start())
+        site.compare()
+        site.work()
+        self._figures["mounts that ended beside others"] += 1
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Of all mounts."""
+        return [worker for site in self._sites for worker in site.workers]
 
     @property
     def acknowledged(self) -> int:
@@ -107,7 +113,8 @@ class Rounds:
         """Take in what clients say. Raises LossError if one ends by itself."""
         with selectors.DefaultSelector() as selector:
             for worker in self.workers:
-                selector.register(worker.pipe, selectors.EVENT_READ, worker)
+                if worker.pid:
+                    selector.register(worker.pipe, selectors.EVENT_READ, worker)
             while not enough():
                 self._check_going_on()
                 for key, _ in selector.select(timeout=0.5):
@@ -116,53 +123,41 @@ class Rounds:
 
     # --- endings ------------------------------------------------------------------------------------------------------
 
-    def _end_by_kill(self) -> None:
+    def _end(self, site: Site) -> bool:
+        """Somehow; whether it was cleanly."""
+        endings: dict[Callable[[Site], bool], int] = {
+            self._end_by_kill: 6,
+            self._end_by_kill_in_commit: 4,
+            self._end_by_kill_in_unmount: 2,
+            self._end_cleanly: 2,
+        }
+        return self._rng.choices(list(endings), list(endings.values()))[0](site)
+
+    def _end_by_kill(self, site: Site) -> bool:
         time.sleep(self._rng.random() * 0.005)
-        self._kill_daemon("at work")
+        return self._kill(site, "at work")
 
-    def _end_by_kill_in_commit(self) -> None:
-        self._listen(lambda: any((worker.in_flight or [""])[0] == "commit" for worker in self.workers))
+    def _end_by_kill_in_commit(self, site: Site) -> bool:
+        self._listen(lambda: any((worker.in_flight or [""])[0] == "commit" for worker in site.workers))
         time.sleep(self._rng.random() * self._rng.choice((0.005, 0.05)))
-        self._kill_daemon("in a commit")
+        return self._kill(site, "in a commit")
 
-    def _end_by_kill_in_unmount(self) -> None:
-        self._stop_clients()
-        self._mount.detach()
+    def _end_by_kill_in_unmount(self, site: Site) -> bool:
+        site.stop_clients()
+        site.mount.detach()
         time.sleep(self._rng.random() * 0.05)
-        self._kill_daemon("in an unmount")
+        return self._kill(site, "in an unmount")
 
-    def _end_cleanly(self) -> None:
-        self._stop_clients()
-        self.unmount()
-        self._figures["clean unmounts"] += 1
-
-    def _stop_clients(self) -> None:
-        for worker in self.workers:
-            worker.stop()
-            if worker.said != DONE:
-                raise LossError(f"{worker.root}: the client ended: {worker.said or 'without a word'}")
-            worker.settle()
-
-    def _kill_daemon(self, when: str) -> None:
-        self._mount.kill()
-        self._figures[f"kills of the daemon {when}"] += 1
-        for worker in self.workers:
-            worker.drain()
-            if worker.said not in (DONE, *GONE):
-                raise LossError(f"{worker.root}: the client ended: {worker.said or 'without a word'}")
+    def _kill(self, site: Site, when: str) -> bool:
+        site.kill_daemon(when)
         self._keep()
+        return False
 
-    def _kill_client(self, worker: Worker) -> None:
-        worker.kill()
-        if worker.said:
-            raise LossError(f"{worker.root}: the client ended: {worker.said}")
-        self._figures["kills of clients"] += 1
-        worker.settle()
-        until = time.monotonic() + INVALIDATED_WITHIN
-        while wrong := worker.compare(observe(self._mountpoint, worker.root), client_died=True):
-            if time.monotonic() > until:
-                raise LossError(f"{worker.root}, after its client was killed:", *wrong)
-        worker.start(self._rng.getrandbits(40))
+    def _end_cleanly(self, site: Site) -> bool:
+        site.stop_clients()
+        site.unmount()
+        self._figures["clean unmounts"] += 1
+        return True
 
     # --- compactions --------------------------------------------------------------------------------------------------
 
@@ -189,12 +184,8 @@ class Rounds:
 
     # --- mounting and comparing ---------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        try:
-            warnings = self._mount.start()
-        except DaemonError as error:
-            raise LossError(str(error)) from error
-        self._judge(warnings)
+    def _start(self, site: Site) -> None:
+        self._judge(site.start())
         if self._compaction is None and (wrong := check_container(self.container)):
             raise LossError("after a mount:", *wrong)
 
@@ -208,14 +199,11 @@ class Rounds:
                 raise LossError(warning)
 
     def _compare(self) -> None:
-        everything = observe(self._mountpoint, stripes.ARRAY)
-        for worker in self.workers:
-            observed = observe(self._mountpoint, worker.root)
-            if wrong := worker.compare(observed, client_died=False):
-                raise LossError(f"{worker.root}, after a remount:", *wrong)
-            everything |= observed
-        if (names := sorted(os.listdir(self._mountpoint))) != [stripes.ARRAY, *(w.root for w in self.workers)]:
-            raise LossError(f"the root lists {names}")
+        everything = {path: seen for site in self._sites for path, seen in site.compare().items()}
+        names = sorted(name for site in self._sites for name in site.names)
+        for site in self._sites:
+            if (listed := sorted(os.listdir(site.mount.mountpoint))) != names:
+                raise LossError(f"the root lists {listed}")
         committed = {number: message for worker in self.workers for number, message in worker.committed.items()}
         if wrong := self._history.follow(committed):
             raise LossError("after a remount:", *wrong)
@@ -248,7 +236,8 @@ class Rounds:
 
     def finish(self) -> None:
         """Unmount; versions that can still be read have to be what they were. Raises LossError."""
-        self.unmount()
+        for site in self._sites:
+            site.unmount()
         self._end_compaction()
         Container.open(str(self.container), "a").close()  # finishes what a compaction left
         self._figures["versions merged"] += self._history.merged
@@ -257,19 +246,9 @@ class Rounds:
         if wrong:
             raise LossError("at the end:", *wrong)
 
-    def unmount(self) -> None:
-        """And wait for the commit. Raises LossError if it fails."""
-        try:
-            self._mount.unmount()
-        except DaemonError as error:
-            raise LossError(str(error)) from error
-
     def abandon(self) -> None:
         """Leave no process and no mount behind."""
-        for worker in self.workers:
-            if worker.pid:
-                worker.kill()
-            worker.history.close()
+        for site in self._sites:
+            site.abandon()
         if self._compaction is not None:
             self._compaction.abandon()
-        self._mount.abandon()

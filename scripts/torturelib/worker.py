@@ -25,10 +25,11 @@ class Worker:
     - `committed` are numbers and messages of versions that it was told are made.
     """
 
-    def __init__(self, mountpoint: Path, number: int, history: Path) -> None:
-        """number: of the client; history: a file for all that it says."""
-        root = f"w{number}"
-        self._mountpoint, self._number, self.root = mountpoint, number, root
+    def __init__(self, mountpoint: Path, root: str, shared: str, number: int, history: Path) -> None:
+        """root: its directory in the mount; shared: the array of which it writes the stripes `number`; history: a file
+        for all that it says.
+        """
+        self._mountpoint, self._shared, self._number, self.root = mountpoint, shared, number, root
         self.history = history.open("w")
         self.model = Model({root: None}, client=number)
         self.later: list[Operation] = []
@@ -45,7 +46,7 @@ class Worker:
         """Begin a client on what is there."""
         self.said, self._rest, self._stop[0] = "", b"", 0
         self.note(f"--- client with seed {seed}")
-        self.pid, self.pipe = start_client(self.model, str(self._mountpoint), self.root, seed, self._stop)
+        self.pid, self.pipe = start_client(self.model, str(self._mountpoint), self.root, self._shared, seed, self._stop)
 
     def hear(self) -> bool:
         """Take in what the client said; False when it has ended."""
@@ -118,7 +119,7 @@ class Worker:
                 best = wrong
             if not wrong:
                 break
-        stripes = read(self._mountpoint, self._number)
+        stripes = read(self._mountpoint / self._shared, self._number)
         best = [*(best or ()), *self._wrong_stripes(stripes)]
         if not best:
             self.model, self.later, self.in_flight = model_of(observed), [], None

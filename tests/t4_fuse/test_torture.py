@@ -71,8 +71,9 @@ class Torture:
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         self.process.communicate()
-        for mountpoint in self.folder.glob("torture-*/mnt"):
-            take_away(mountpoint, "-z")
+        for name in ("mnt", "other"):
+            for mountpoint in self.folder.glob(f"torture-*/{name}"):
+                take_away(mountpoint, "-z")
 
 
 @pytest.fixture
