@@ -13,10 +13,10 @@ from arrayfs.container.stack import attributes_of
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.dtypes import BINARY, leaf
 from arrayfs.format.model import AttributeValue, DType
-from arrayfs.view import paths, plain, zarr2, zarr3
+from arrayfs.view import entries, paths, plain, zarr2, zarr3
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
-from arrayfs.view.metadata import ArrayDocument, GroupDocument, KeyStyle
+from arrayfs.view.metadata import DOCUMENT_LIMIT, ArrayDocument, GroupDocument, KeyStyle
 from arrayfs.view.nodes import Directory, File
 from arrayfs.view.reshaping import follow_spec
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 V3_NAMES = ("zarr.json",)
 V2_ARRAY_NAMES = (".zarray", ".zattrs")
 V2_GROUP_NAMES = (".zgroup", ".zattrs")
-NAMES = frozenset((*V3_NAMES, *V2_ARRAY_NAMES, *V2_GROUP_NAMES))
+NAMES = paths.DOCUMENT_NAMES
 DEFAULT_KEYS = {3: KeyStyle("c", "/"), 2: KeyStyle("", ".")}
 # The crate's convention: a scalar without chunks whose attributes are the file's.
 FILE_ARRAY = "__file__"
@@ -94,10 +94,12 @@ class Documents:
         return "/".join(map(paths.unshow, directory.path()))
 
     def _bytes(self, directory: Directory, name: str) -> bytes | None:
-        """The content of a document that a client wrote."""
+        """The content of a document that a client wrote. Raises ValueError for one that is too large to be read."""
         file = directory.children.get(name)
         if not isinstance(file, File):
             return None
+        if self._tree.files.size(file) > DOCUMENT_LIMIT:
+            raise ValueError(f"a document of more than {DOCUMENT_LIMIT} bytes")
         return bytes(self._tree.content(file))
 
     def _stored(self, directory: Directory) -> tuple[int, ArrayDocument | GroupDocument | None]:
@@ -207,10 +209,19 @@ class Documents:
         except FormatError:  # of its shape, which nobody needs here
             return attributes_of(self._container.stack.spans[FILE_ARRAY])
 
+    def shown(self, directory: Directory, name: str, data: bytes) -> bytes:
+        """A stored document, with what is otherwise now put in: `patched`, and consolidated metadata."""
+        patched = self.patched(directory, name, data)
+        if name == entries.V2_NAME or (name == entries.V3_NAME and self.zarr(directory) is None):
+            return self._tree.consolidated.shown(directory, name, patched)
+        return patched
+
     def patched(self, directory: Directory, name: str, data: bytes) -> bytes:
         """A stored document, with what the container says otherwise now (the crate changed it) put in."""
         zarr = self.zarr(directory)
         version = self._container.stack.newest.footer.version
+        if zarr is None and directory.parent is None and FILE_ARRAY in self._container:
+            return self._patched_root(name, data, version)
         if zarr is None or zarr.gone or isinstance(zarr.chunks, OpaqueChunks):
             return data
         spec, attributes = zarr.array.spec, zarr.array.attributes
@@ -225,15 +236,29 @@ class Documents:
             return data
         return data
 
+    def _patched_root(self, name: str, data: bytes, version: int) -> bytes:
+        """The root group's attributes are the file's, which the crate may have changed."""
+        attributes = self._root_attributes()
+        try:
+            if name == "zarr.json" and isinstance(zarr3.parse(data), GroupDocument):
+                return zarr3.patch(data, None, attributes, version)
+            if name == ".zattrs" and "zarr.json" not in self._tree.root.children:
+                return zarr2.patch_attributes(data, None, attributes, version)
+        except ValueError:
+            return data
+        return data
+
     # --- changes ------------------------------------------------------------------------------------------------------
 
-    def changed(self, directory: Directory) -> None:
+    def changed(self, directory: Directory, name: str) -> None:
         """A document of this directory was judged, came or went: let the array follow.
 
         Until the document parses, what held before holds.
         """
-        self._follow_stored(directory)
-        self._tree.forget_synthetic(directory)
+        if name != entries.V2_NAME:
+            self._follow_stored(directory)
+            self._tree.forget_synthetic(directory)
+        self._tree.consolidated.changed(directory, name)
 
     def _follow_stored(self, directory: Directory) -> None:
         zarr = self.zarr(directory)
@@ -313,6 +338,7 @@ class Documents:
         if directory.zarr is not None and directory.array_name in self._tree.counted:
             self._tree.counted.discard(directory.array_name)
             directory.count_natives(-1)
+            self._tree.consolidated.touch(directory.path())
 
     def drop(self, directory: Directory) -> None:
         """The directory is being removed, and its documents are gone: so is its array."""
