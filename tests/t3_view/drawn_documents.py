@@ -1,7 +1,7 @@
 """Array documents as any client may write them, drawn by hypothesis from the words of the Zarr specifications.
 
-With each comes what it is to the container, from the tables here: "native", "opaque", or "files" (no chunk grid that can
-be told from the document, so chunk files are plain ones).
+With each comes what it is to the container, from the tables here: "native", "opaque", or "files" (no chunk grid that
+can be told from the document, so chunk files are plain ones).
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ def documents3(draw: st.DrawFn) -> Drawn:
     raw = bool(kind.raw) and draw(st.integers(0, 3)) > 0
     codecs = draw(st.sampled_from(kind.raw) if raw else _not_raw(kind, len(shape), chunks))
     document: dict[str, Any] = {"zarr_format": 3, "node_type": "array", "shape": shape}
-    document["data_type"] = draw(st.sampled_from((*(kind.name,) * 4, {"name": kind.name}))) if _is_short(kind) else kind.name
+    document["data_type"] = (
+        draw(st.sampled_from((*(kind.name,) * 4, {"name": kind.name}))) if _is_short(kind) else kind.name
+    )
     grid_known, document["chunk_grid"] = _chunk_grid(draw, shape, chunks)
     keys_known = draw(st.integers(0, 9)) > 0
     encoding, prefix, separator = draw(st.sampled_from(KEYS3)) if keys_known else (MISSING, "c", "/")
@@ -186,7 +188,9 @@ def _optional_members(draw: st.DrawFn, rank: int) -> dict[str, Any]:
     return {
         "attributes": draw(st.one_of(st.just(MISSING), ATTRIBUTES)),
         "dimension_names": draw(st.sampled_from((MISSING, names, [f"d{axis}" for axis in range(rank)]))),
-        "storage_transformers": draw(st.sampled_from((MISSING, MISSING, MISSING, MISSING, [], [], [], [{"name": "vendor.shift"}]))),
+        "storage_transformers": draw(
+            st.sampled_from((MISSING, MISSING, MISSING, MISSING, [], [], [], [{"name": "vendor.shift"}]))
+        ),
     }
 
 

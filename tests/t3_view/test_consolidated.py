@@ -177,9 +177,7 @@ def test_entries_follow_what_changes_comes_and_goes(
     assert consolidating.tree.stored_documents.content(file) == consolidating.written
 
 
-def test_zarr_python_believes_what_is_true(
-    consolidating: Consolidating, step: Callable[[Consolidating], None]
-) -> None:
+def test_zarr_python_believes_what_is_true(consolidating: Consolidating, step: Callable[[Consolidating], None]) -> None:
     consolidating.put_all(first=False)
     step(consolidating)
     consolidating.put_array("a", 6)
