@@ -95,7 +95,9 @@ class ConsolidatedDocuments:
         if not known.otherwise:
             return data
         document = document or first_json(data)
-        entries = entries_of(name, document) or {}
+        entries = entries_of(name, document)
+        if entries is None:
+            return data
         for key, value in known.otherwise.items():
             put(entries, key, value)
         return dump_json(document)
