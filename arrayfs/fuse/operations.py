@@ -85,7 +85,7 @@ class TreeOperations(pyfuse3.Operations):
         self._answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
         self._never_known.entry_timeout = self._never_known.attr_timeout = 0
-        self._changing: set[int] = set()  # inodes of such files: those in the control directory
+        self._changing = tree.changing  # inodes of such files, and of those in the control directory
 
     def init(self) -> None:
         self._on_ready()
@@ -104,7 +104,7 @@ class TreeOperations(pyfuse3.Operations):
         if parent_inode in self._control_inodes:
             self._changing.add(attr.ino)
             return _fill(self._never_known, attr)
-        return self._answer(attr)
+        return _fill(self._never_known, attr) if attr.ino in self._changing else self._answer(attr)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         forget, forgotten = self._tree.forget, self._pages.forgotten

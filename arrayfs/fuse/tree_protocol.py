@@ -85,6 +85,9 @@ class Tree(Protocol):
 
     on_invalidate: Invalidate | None
 
+    changing: set[int]
+    """Inodes whose attributes and content may change by what is done to others: the kernel may not keep them."""
+
     @property
     def read_only(self) -> bool: ...
 

@@ -134,6 +134,7 @@ class Adoption:
         Without its document nothing says in a later mount how the keys of an array's chunks are spelled, nor of the
         root array that it is ours. When a document comes back, the files become chunks again.
         """
+        self._tree.documents.drop_root_attributes()
         for directory in list(self._tree.watched()):
             zarr = directory.zarr
             if zarr is None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array, ArraySpec
-from arrayfs.container.stack import attributes_of
+from arrayfs.container.stack import Span, attributes_of
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.dtypes import BINARY, leaf
 from arrayfs.format.model import AttributeValue, DType
-from arrayfs.view import paths, plain, zarr2, zarr3
+from arrayfs.view import entries, paths, plain, zarr2, zarr3
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
-from arrayfs.view.metadata import ArrayDocument, GroupDocument, KeyStyle
+from arrayfs.view.metadata import DOCUMENT_LIMIT, ArrayDocument, GroupDocument, KeyStyle
 from arrayfs.view.nodes import Directory, File
 from arrayfs.view.reshaping import follow_spec
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 V3_NAMES = ("zarr.json",)
 V2_ARRAY_NAMES = (".zarray", ".zattrs")
 V2_GROUP_NAMES = (".zgroup", ".zattrs")
-NAMES = frozenset((*V3_NAMES, *V2_ARRAY_NAMES, *V2_GROUP_NAMES))
+NAMES = paths.DOCUMENT_NAMES
 DEFAULT_KEYS = {3: KeyStyle("c", "/"), 2: KeyStyle("", ".")}
 # The crate's convention: a scalar without chunks whose attributes are the file's.
 FILE_ARRAY = "__file__"
@@ -39,6 +39,8 @@ class Documents:
         self._tree = tree
         self._container = tree.container
         self.look = look
+        # the root's last document was removed since the last commit
+        self._root_left = False
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -94,29 +96,35 @@ class Documents:
         return "/".join(map(paths.unshow, directory.path()))
 
     def _bytes(self, directory: Directory, name: str) -> bytes | None:
-        """The content of a document that a client wrote."""
+        """The content of a document that a client wrote. Raises ValueError for one that is too large to be read."""
         file = directory.children.get(name)
         if not isinstance(file, File):
             return None
+        if self._tree.files.size(file) > DOCUMENT_LIMIT:
+            raise ValueError(f"a document of more than {DOCUMENT_LIMIT} bytes")
         return bytes(self._tree.content(file))
 
     def _stored(self, directory: Directory) -> tuple[int, ArrayDocument | GroupDocument | None]:
         """What the clients' documents say: their Zarr format and content; v3 before v2. Raises ValueError."""
         version = self._container.stack.newest.footer.version
         current = self._current(directory)
-        spec, attributes = (None, {}) if current is None else (current.spec, current.attributes)
+        spec = None if current is None else current.spec
+        attributes = self._attributes_without(directory) if current is None else current.attributes
         data = self._bytes(directory, "zarr.json")
         if data is not None:
             return 3, zarr3.parse(data, version, current=spec, attributes=attributes)
         zattrs = self._bytes(directory, ".zattrs")
-        # a client may write attributes beside a document that is made from the container: they belong together
-        made = self.synthetic_names(directory) if zattrs is not None else ()
+        # a client may write one of two documents that are made from the container: they belong together
+        made = self.synthetic_names(directory)
+        if zattrs is None and ".zattrs" in made and not {".zarray", ".zgroup"}.isdisjoint(directory.children):
+            zattrs = self.render(directory, ".zattrs")
+        made = made if zattrs is not None else ()
         data = self.render(directory, ".zarray") if ".zarray" in made else self._bytes(directory, ".zarray")
         if data is not None:
             return 2, zarr2.parse(data, zattrs, version, current=spec, attributes=attributes)
         data = self.render(directory, ".zgroup") if ".zgroup" in made else self._bytes(directory, ".zgroup")
         if data is not None:
-            return 2, zarr2.parse_group(data, zattrs, version)
+            return 2, zarr2.parse_group(data, zattrs, version, attributes=attributes)
         return self.look, None
 
     def describes_array(self, directory: Directory) -> bool:
@@ -165,10 +173,10 @@ class Documents:
         zarr = self.zarr(directory)
         if zarr is not None and (zarr.gone or isinstance(zarr.chunks, OpaqueChunks)):
             return ()
+        if any(name in directory.children for name in ("zarr.json", ".zarray", ".zgroup")):
+            return self._made_attributes(directory, zarr)
         # an array that cannot be shown does not make a group of its own directory, only of those above
         if zarr is None and directory.natives <= (directory.array_name in self._tree.counted):
-            return ()
-        if any(name in directory.children for name in ("zarr.json", ".zarray", ".zgroup")):
             return ()
         names: tuple[str, ...]
         if self.look == 3:
@@ -182,6 +190,13 @@ class Documents:
             return ()
         return tuple(name for name in names if name not in directory.children and name not in directory.hidden)
 
+    def _made_attributes(self, directory: Directory, zarr: ZarrArray | None) -> tuple[str, ...]:
+        """`.zattrs` beside a client's document of v2: whoever rewrites that alone does not lose attributes."""
+        if any(name in directory.children or name in directory.hidden for name in ("zarr.json", ".zattrs")):
+            return ()
+        there = self._attributes_without(directory) if zarr is None else zarr.array.attributes
+        return (".zattrs",) if there else ()
+
     def render(self, directory: Directory, name: str) -> bytes:
         """A document made from what the container says now."""
         zarr = self.zarr(directory)
@@ -194,26 +209,35 @@ class Documents:
                 if name == "zarr.json"
                 else zarr2.render_attributes(spec, attributes)
             )
-        attributes = self._root_attributes() if directory.parent is None else {}
+        attributes = self._attributes_without(directory)
         if name == ".zgroup":
             return zarr2.render_group()
         return zarr3.render_group(attributes) if name == "zarr.json" else zarr2.render_attributes(None, attributes)
 
-    def _root_attributes(self) -> dict[str, AttributeValue]:
-        if FILE_ARRAY not in self._container:
+    def _attributes_without(self, directory: Directory) -> dict[str, AttributeValue]:
+        """The container's attributes of a directory without an array: those of the file, if it is the root."""
+        if directory.parent is not None or FILE_ARRAY not in self._container:
             return {}
         try:
             return self._container.get(FILE_ARRAY).attributes
         except FormatError:  # of its shape, which nobody needs here
             return attributes_of(self._container.stack.spans[FILE_ARRAY])
 
+    def shown(self, directory: Directory, name: str, data: bytes) -> bytes:
+        """A stored document, with what is otherwise now put in: `patched`, and consolidated metadata."""
+        patched = self.patched(directory, name, data)
+        if name == entries.V2_NAME or (name == entries.V3_NAME and self.zarr(directory) is None):
+            return self._tree.consolidated.shown(directory, name, patched)
+        return patched
+
     def patched(self, directory: Directory, name: str, data: bytes) -> bytes:
         """A stored document, with what the container says otherwise now (the crate changed it) put in."""
         zarr = self.zarr(directory)
-        version = self._container.stack.newest.footer.version
+        if zarr is None and directory.parent is None and FILE_ARRAY in self._container:
+            return self._patched_root(name, data)
         if zarr is None or zarr.gone or isinstance(zarr.chunks, OpaqueChunks):
             return data
-        spec, attributes = zarr.array.spec, zarr.array.attributes
+        spec, attributes, version = zarr.array.spec, zarr.array.attributes, self._oldest_version(zarr.array.span)
         try:
             if name == "zarr.json" and zarr.look == 3:
                 return zarr3.patch(data, spec, attributes, version)
@@ -225,15 +249,35 @@ class Documents:
             return data
         return data
 
+    def _oldest_version(self, span: Span) -> int:
+        """The footer version that limits what attributes of an array can be: in one without lists none was removed."""
+        newest = self._container.stack.newest.footer.version
+        return min((entry.layer.footer.version for entry in span), default=newest)
+
+    def _patched_root(self, name: str, data: bytes) -> bytes:
+        """The root group's attributes are the file's, which the crate may have changed."""
+        attributes = self._attributes_without(self._tree.root)
+        version = self._oldest_version(self._container.stack.spans.get(FILE_ARRAY, ()))
+        try:
+            if name == "zarr.json" and isinstance(zarr3.parse(data), GroupDocument):
+                return zarr3.patch(data, None, attributes, version)
+            if name == ".zattrs" and "zarr.json" not in self._tree.root.children:
+                return zarr2.patch_attributes(data, None, attributes, version)
+        except ValueError:
+            return data
+        return data
+
     # --- changes ------------------------------------------------------------------------------------------------------
 
-    def changed(self, directory: Directory) -> None:
+    def changed(self, directory: Directory, name: str) -> None:
         """A document of this directory was judged, came or went: let the array follow.
 
         Until the document parses, what held before holds.
         """
-        self._follow_stored(directory)
-        self._tree.forget_synthetic(directory)
+        if name != entries.V2_NAME:
+            self._follow_stored(directory)
+            self._tree.forget_synthetic(directory)
+        self._tree.consolidated.changed(directory, name)
 
     def _follow_stored(self, directory: Directory) -> None:
         zarr = self.zarr(directory)
@@ -254,8 +298,10 @@ class Documents:
             self._tree.watch(directory)
         elif zarr is not None and (document is not None or self._has_any(directory)):
             self.dissolve(directory, zarr)  # a group now, or an array whose grid nobody here knows
-        if directory.parent is None and isinstance(document, GroupDocument):
-            self._set_root_attributes(document)
+        if directory.parent is None:
+            self._root_left = document is None and not self.synthetic_names(directory)
+            if isinstance(document, GroupDocument):
+                self._set_root_attributes(document)
 
     def _has_any(self, directory: Directory) -> bool:
         return any(name in directory.children for name in ("zarr.json", ".zarray"))
@@ -313,6 +359,7 @@ class Documents:
         if directory.zarr is not None and directory.array_name in self._tree.counted:
             self._tree.counted.discard(directory.array_name)
             directory.count_natives(-1)
+            self._tree.consolidated.touch(directory.path())
 
     def drop(self, directory: Directory) -> None:
         """The directory is being removed, and its documents are gone: so is its array."""
@@ -330,6 +377,12 @@ class Documents:
             self._container.set_attributes(self._container.get(FILE_ARRAY), dict(document.typed))
         elif document.typed:
             self._container.define(FILE_ARRAY, ArraySpec(DType("UInt8"), (), ()), dict(document.typed))
+
+    def drop_root_attributes(self) -> None:
+        """At a commit: a root group whose document is gone has no attributes any more."""
+        if self._root_left and FILE_ARRAY in self._container:
+            self._container.remove(self._container.get(FILE_ARRAY))
+        self._root_left = False
 
 
 def opaque_name(directory: Directory) -> str:

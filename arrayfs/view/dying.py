@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
 
 
+# A document that is being written is held in memory, so that it can be dropped. A file that is larger than any document
+# (bytes) is written like a plain one, whatever its name is.
+WHOLE_LIMIT = 256 << 20
+
+
 def counts_whole(tree: Tree, file: File) -> bool:
     """Whether half of this file would be taken for a chunk or a document."""
+    small = file.draft is None or file.draft.size <= WHOLE_LIMIT
     return any(
         binding.zarr is not None
-        or binding.name in DOCUMENT_NAMES
+        or (binding.name in DOCUMENT_NAMES and small)
         # the last name of a key is a number, or the `c` of a scalar: temporary names need not be looked at closer
         or ((binding.name[-1:].isdigit() or binding.name == "c") and tree.files.chunk_place(binding) is not None)
         for binding in file.bindings
@@ -107,7 +113,7 @@ def _take_names(tree: Tree, file: File) -> None:
 def _follow(tree: Tree, bindings: list[Binding]) -> None:
     for binding in bindings:
         if binding.name in documents.NAMES:
-            tree.documents.changed(binding.directory)
+            tree.documents.changed(binding.directory, binding.name)
 
 
 def _name(number: int) -> str:

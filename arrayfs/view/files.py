@@ -100,21 +100,6 @@ class Files:
                 file.size, file.mode, mtime_ns = plain.read_attributes(array)
                 file.mtime_ns = self._container.stack.newest.time_ns if mtime_ns is None else mtime_ns
 
-    def check_document(self, file: File) -> None:
-        """Compare a stored document with the container: what the crate changed since wins over what it says."""
-        file.checked = True
-        binding = file.bindings[0] if file.bindings else None
-        if binding is None or binding.name not in documents.NAMES or file.synthetic or file.draft is not None:
-            return
-        try:
-            data = bytes(self.whole(file))
-        except FormatError:
-            return  # damaged: who reads it gets the error, the listing that it stands in does not
-        patched = self._tree.documents.patched(binding.directory, binding.name, data)
-        if patched != data:
-            file.draft, file.judged = Draft(None, 0), True
-            file.draft.write(0, patched)
-
     def backing(self, binding: Binding) -> Array | None:
         """The array that keeps a plain file under this name, if it was stored."""
         if binding.array is None and binding.array_name is not None:
@@ -126,6 +111,10 @@ class Files:
 
     def open_draft(self, file: File, size: int | None = None) -> Draft:
         """The file's draft, begun if there is none. size: what the file is truncated to, so that no more is read."""
+        if not file.checked and size != 0:
+            self._tree.stored_documents.check(
+                file
+            )  # what is written lies over what is shown, whether anybody looked or not
         if file.draft is not None and file.judged:
             self.settle(file)
             file.judged = False
@@ -205,15 +194,14 @@ class Files:
             self._judge_chunk(file, draft, places, final=final)
             return
         file.judged, file.fresh, file.authors = True, False, frozenset()
-        self.unsettled[file] = None
-        self._unsettled_size += draft.held
+        self.put_off(file, draft)
         for binding in file.bindings:
             if binding.name in documents.NAMES:
                 if file.synthetic:  # it was made from the container; what a client wrote into it is the client's
                     file.synthetic = False
                     self._tree.synthetic.pop((binding.directory.ino, binding.name), None)
                     self._tree.materialise(binding.directory).children[binding.name] = file
-                self._tree.documents.changed(binding.directory)
+                self._tree.documents.changed(binding.directory, binding.name)
         if self._unsettled_size > self._container.options.pool.dirty_limit // 4:
             self.settle_all()
 
@@ -277,6 +265,11 @@ class Files:
         self._unsettled_size -= file.draft.held
         file.draft, file.judged = None, False
 
+    def put_off(self, file: File, draft: Draft) -> None:
+        """A plain file's draft is what a commit takes; until then, or until there are too many, it stays a draft."""
+        self.unsettled[file] = None
+        self._unsettled_size += draft.held
+
     def settle_all(self) -> None:
         """Put all flushed plain files into their arrays."""
         for file in list(self.unsettled):
@@ -304,7 +297,8 @@ class Files:
         """Mode or time of a stored plain file changed."""
         for binding in file.bindings:
             if binding.array is not None:
-                self._container.set_attributes(binding.array, plain.attributes_of(file.size, file.mode, file.mtime_ns))
+                attributes = plain.attributes_of(file.size, file.mode, file.mtime_ns)
+                self._container.set_attributes(binding.array, binding.array.attributes | attributes)
 
     def _drop_plain(self, binding: Binding) -> None:
         array = self.backing(binding)

@@ -131,6 +131,7 @@ class Following:
     def arrived(self, old: LayerStack, names: frozenset[str]) -> None:
         """The container's arrays are what the newer stack says: bring the tree in line."""
         self.times += 1
+        self._tree.consolidated.doubt()
         # what went makes room for what came; files come before arrays, for documents say where an array is shown
         in_order = sorted(names, key=lambda name: (not name.startswith(plain.RESERVED), name))
         gone = self._take_in((name for name in in_order if name not in self._tree.container), old)
@@ -141,6 +142,7 @@ class Following:
             if not directory.removed:
                 self._look_again(directory)
         self._prune(looked_at)
+        self._tree.consolidated.arrived(names)
         self.tell()
 
     def _take_in(self, names: Iterable[str], old: LayerStack) -> dict[Directory, None]:

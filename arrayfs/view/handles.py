@@ -47,7 +47,8 @@ class OpenFile:
     @property
     def cacheable(self) -> bool:
         """Whether what the kernel has of this inode stays right until it is written through the mount."""
-        return not self._file.synthetic and not self._tree.control.owns(self._file)
+        file = self._file
+        return not (file.synthetic or file.ino in self._tree.changing or self._tree.control.owns(file))
 
     @property
     def alone(self) -> bool:

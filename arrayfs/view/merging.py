@@ -15,7 +15,6 @@ from arrayfs.container.container import Container
 from arrayfs.container.merge import Names
 from arrayfs.errors import FormatError
 from arrayfs.view import paths, plain
-from arrayfs.view.documents import NAMES
 from arrayfs.view.draft import PIECE_SIZE, Draft
 from arrayfs.view.nodes import Components
 
@@ -107,7 +106,7 @@ def merge_file(
         if one[0] == other[0] and _equal(container, ours, theirs, one[0]):
             content = None
         else:
-            if name.rpartition("/")[2] not in NAMES or max(one[0], other[0]) > DOCUMENT_LIMIT:
+            if name.rpartition("/")[2] not in paths.DOCUMENT_NAMES or max(one[0], other[0]) > DOCUMENT_LIMIT:
                 return None
             below = None if base is None else _content(container, base)
             content = merge_documents(below, _content(container, ours), _content(container, theirs), told)

@@ -27,6 +27,9 @@ MAX_FILE_SIZE = 1 << 62
 MAX_RANK = 255
 # Real documents have less than ten levels; json, dumps and comparisons each take one C frame per level.
 MAX_DEPTH = 256
+# Bytes. A larger file of a document's name is kept like any file and says nothing: as JSON it would take ten times its
+# size of memory. An array's document has a few hundred, the consolidated metadata of 50,000 arrays this much.
+DOCUMENT_LIMIT = 64 << 20
 # The attribute that says which element type the variable-length bytes of a List array hold.
 ELEMENT_TYPE_ATTRIBUTE = "arrayfs_element_type"
 

@@ -154,7 +154,7 @@ class Namespace:
             for shown in self._tree.documents.synthetic_names(directory):
                 if shown not in made:
                     self._hide(directory, shown)
-            self._tree.documents.changed(directory)
+            self._tree.documents.changed(directory, name)
 
     def _hide(self, directory: Directory, name: str) -> None:
         """A document that is made from the container was removed: keep that in mind, for good."""
@@ -238,7 +238,7 @@ class Namespace:
         self._touch(target)
         self._document_left(directory, name, made)
         if new_name in documents.NAMES:
-            self._tree.documents.changed(target)
+            self._tree.documents.changed(target, new_name)
 
     def _binding(self, file: File, directory: Directory, name: str) -> Binding:
         directory = self._tree.materialise(directory)
@@ -266,6 +266,7 @@ class Namespace:
         if other is not None and not isinstance(other, Directory):
             self._replace(target, new_name, other)
         self._stay(old.directory)
+        self._tree.stored_documents.keep_as_shown(file)
         old.directory.children.pop(old.name, None)
         target = self._tree.materialise(target)
         old.directory, old.name = target, new_name
@@ -306,6 +307,7 @@ class Namespace:
         if parent is None:
             raise RefusedError(errno.EBUSY, "the root cannot be moved")
         self._stay(parent)
+        before = found.path()
         self._look_below(found)
         self._uncover(found)
         parent = self._tree.materialise(parent)
@@ -316,6 +318,8 @@ class Namespace:
         target.children[new_name] = found
         target.count_natives(found.natives) if found.natives else None
         self._rename_below(found)
+        for path in (before, found.path()):
+            self._tree.consolidated.touch(path, with_all_below=True)
         self._touch(parent)
         self._touch(target)
 

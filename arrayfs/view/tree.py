@@ -23,6 +23,7 @@ from arrayfs.view import plain
 from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
 from arrayfs.view.attr import Attr, kept_time
+from arrayfs.view.consolidated import ConsolidatedDocuments
 from arrayfs.view.control import Control
 from arrayfs.view.documents import FILE_ARRAY, Documents
 from arrayfs.view.files import Files
@@ -36,6 +37,7 @@ from arrayfs.view.numbers import InodeNumbers
 from arrayfs.view.paths import CONTROL_NAME
 from arrayfs.view.populate import populate
 from arrayfs.view.readers import ChunkReader
+from arrayfs.view.stored_documents import StoredDocuments
 from arrayfs.view.versions import VersionListing
 
 # Computed chunk directories that an array keeps at hand.
@@ -55,10 +57,14 @@ class Tree(Nodes):
         super().__init__(container, numbers)
         self.read_only = container.read_only
         self.documents = Documents(self, look)
+        self.consolidated = ConsolidatedDocuments(self)
+        self.stored_documents = StoredDocuments(self)
         self.files = Files(self)
         self.warnings: list[str] = list(container.warnings)
         # names of arrays that make group documents appear above them
         self.counted: set[str] = set()
+        # inodes of documents that may show something else because another file changed
+        self.changing: set[int] = set()
         # files that are open for writing
         self.being_written: dict[File, None] = {}
         self._last_ns = 0
@@ -287,6 +293,7 @@ class Tree(Nodes):
         self.files.settle_all()
         self.adoption.drop_gone()
         self._namespace.write_markers(self._touched)
+        self.consolidated.settle()
         self._touched.clear()
         report = self.container.commit(message)
         if report is not None:
@@ -336,7 +343,7 @@ class Tree(Nodes):
         if isinstance(node, Directory):
             return Attr(node.ino, node.mode, 0, 0, node.mtime_ns, 2)
         if not node.checked:
-            self.files.check_document(node)
+            self.stored_documents.check(node)
         binding = node.bindings[0] if node.bindings else None
         if binding is not None and binding.zarr is not None and node.draft is None:
             chunk = binding.zarr.attr(binding.coord)
