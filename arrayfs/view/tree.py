@@ -52,6 +52,8 @@ class Tree(Nodes):
     def __init__(self, container: Container, look: int = 3, numbers: InodeNumbers | None = None) -> None:
         super().__init__(container, numbers)
         self.read_only = container.read_only
+        # where what is being written goes when memory does not hold it
+        self.scratch_store = container.store
         self.documents = Documents(self, look)
         self.files = Files(self)
         self.warnings: list[str] = list(container.warnings)
@@ -268,6 +270,7 @@ class Tree(Nodes):
             except (ArrayFSError, OSError) as error:
                 self.warn(f"commit failed: {error}")
                 raise
+            self.files.spill.slots.trim()
             if report is not None:
                 self.control.committed(report, message)
             return report
