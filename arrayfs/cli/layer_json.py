@@ -135,6 +135,9 @@ def _extension(ext: Extension, limit: Limit) -> dict[str, Any]:
         "n_holes": len(ext.holes),
         "holes": _cut(ext.holes.tolist(), limit),
         "renamed_from": {str(place): name for place, name in ext.renamed_from.items()},
+        "piece_crcs": {
+            str(place): _cut([f"{crc:08x}" for crc in crcs.tolist()], limit) for place, crcs in ext.piece_crcs.items()
+        },
         "chunk_mtimes": {str(place): _cut(times.tolist(), limit) for place, times in ext.chunk_mtimes.items()},
         "array_marks": {str(place): marks for place, marks in ext.array_marks.items()},
         "unknown": [{"tag": tag, "size": len(data)} for tag, data in ext.unknown],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkIndex, ChunkRef, build_index
+from arrayfs.container.large import ReadRange, Spilled
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import Span, attributes_of
@@ -50,12 +52,12 @@ class PackedRef(NamedTuple):
 class Change(NamedTuple):
     """What the pool says of one chunk. content: stored bytes, where they were packed, or None: removed."""
 
-    content: bytes | memoryview | PackedRef | None
+    content: bytes | memoryview | Spilled | PackedRef | None
     mtime_ns: int
 
 
 # A chunk's stored bytes, where they lie, or None: there is no such chunk.
-Found = bytes | memoryview | PackedRef | ChunkRef | None
+Found = bytes | memoryview | Spilled | PackedRef | ChunkRef | None
 
 
 class Array:
@@ -183,7 +185,7 @@ class Array:
     def fetch(self, found: Found, coord: Coord, grid: Grid, cache: BlockCache) -> bytes | memoryview | None:
         """`read` of what was found for a chunk under `grid`, which the array need not have any more."""
         if not isinstance(found, tuple):
-            return found
+            return found.whole() if isinstance(found, Spilled) else found
         try:
             data = read_ref(found, cache)
             extent = grid.extent(coord)
@@ -193,6 +195,24 @@ class Array:
             file = found[0].name
             raise type(error)(f"{file}: array {self.name!r}: chunk {coord}: {error}") from None
         return data
+
+    def ranges(self, found: Found, coord: Coord, cache: BlockCache) -> ReadRange | None:
+        """Reads ranges of what was found for a chunk, if it is large and lies where that can be done; else None."""
+        if isinstance(found, Spilled):
+            return found.read
+        if not isinstance(found, tuple) or not found[0].is_large(found.row):
+            return None
+        return partial(self._read_range, found, coord, cache)
+
+    def _read_range(
+        self, ref: PackedRef | ChunkRef, coord: Coord, cache: BlockCache, offset: int, size: int
+    ) -> bytes | memoryview:
+        source: LayerPart | Layer = ref[0]
+        try:
+            check_place(ref)
+            return source.read_range(ref.row, ref.offset + offset, max(0, min(size, ref.size - offset)), cache)
+        except FormatError as error:
+            raise type(error)(f"{source.name}: array {self.name!r}: chunk {coord}: {error}") from None
 
     def mtime_ns(self, coord: Coord) -> int:
         """When the chunk was last written, ns; 0 if there is none."""
@@ -331,9 +351,16 @@ def _places_kept(index: ChunkIndex, new: Grid) -> NDArray[np.intp]:
 def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache) -> memoryview:
     """The stored bytes of a chunk out of its block. Raises FormatError if the block ends before the chunk."""
     block = ref[0].read_block(ref.row, cache)
-    if ref.offset + ref.size > len(block):
-        raise FormatError(f"bytes {ref.offset} to {ref.offset + ref.size} of a block of {len(block)}")
+    check_place(ref)
     return block[ref.offset : ref.offset + ref.size]
+
+
+def check_place(ref: PackedRef | ChunkRef) -> None:
+    """Raise FormatError if a chunk's block ends before the chunk."""
+    source: LayerPart | Layer = ref[0]
+    size = source.block_size(ref.row)
+    if ref.offset + ref.size > size:
+        raise FormatError(f"bytes {ref.offset} to {ref.offset + ref.size} of a block of {size}")
 
 
 def share(ref: PackedRef | ChunkRef) -> int:

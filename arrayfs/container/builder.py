@@ -17,6 +17,7 @@ from arrayfs.container.array import Array, PackedRef
 from arrayfs.container.dictionary import AttributeDictionary, values_in_use
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ALL, SpanEntry
+from arrayfs.container.large import LARGE
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack, Span
@@ -160,8 +161,11 @@ class LayerBuilder:
         """The number of the copy. Damage stays damage: what cannot be read is not there under the new name either."""
         if row < 0:
             return NO_BLOCK
+        codec, size = layer.codec(row), layer.block_size(row)
         try:
-            return self._part.copy_block(layer.codec(row), layer.read_stored(row), layer.block_size(row))
+            if layer.stored_size(row) > LARGE:
+                return self._part.add_large(codec, layer.stored_steps(row), size)
+            return self._part.copy_block(codec, layer.read_stored(row), size)
         except FormatError:
             return NO_BLOCK
 

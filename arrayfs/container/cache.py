@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-Key = tuple[int, int]
+Key = tuple[int, ...]
 
 
 class _Load:
@@ -28,7 +28,7 @@ class _Load:
 
 
 class BlockCache:
-    """(layer serial, block row) -> unpacked bytes.
+    """(layer serial, block row) -> unpacked bytes; of a large block (layer serial, block row, number of the piece).
 
     Invariant: `size` is the sum of the lengths of all entries and at most `limit` bytes. A block larger than a quarter
     of the limit is handed through and not kept: it would push everything else out.

@@ -70,6 +70,7 @@ def seal(
         holes=np.array(builder.holes, np.uint32).reshape(-1, 3),
         chunk_mtimes=builder.mtimes,
         renamed_from=builder.renamed,
+        piece_crcs=part.piece_crcs,
     )
     size = extension_size(ext)
     blocks, crcs = part.block_table(EXTENSION_CODEC, size)
@@ -132,6 +133,7 @@ def appeared(
         if below is not None and layers and layers[0].id == sealed.part.id:
             opening.close_all(layers[1:])
             sealed.part.retire()
+            sealed.part.become(layers[0])
             return below, layers[0], store.hold(mark_of(layers[0].id))
         opening.close_all(layers)
         if sealed.part.id in ids_of(layers):
@@ -143,7 +145,9 @@ def _adopted(blob: Blob, sealed: SealedPart, number: int) -> Layer:
     """The sealed part as a layer; what the cache has of its blocks stays right."""
     part = sealed.part
     part.retire()
-    return Layer(number, blob, sealed.footer, sealed.extension, sealed.footer_start, part.serial)
+    layer = Layer(number, blob, sealed.footer, sealed.extension, sealed.footer_start, part.serial)
+    part.become(layer)
+    return layer
 
 
 def author() -> str:

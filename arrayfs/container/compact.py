@@ -243,4 +243,5 @@ def compact(
         compaction = Compaction(container, keep or Keep(), options, journals)
         return compaction.estimate() if dry_run else compaction.run(progress)
     finally:
+        opening.close_together(container.stack.layers)
         container.close()

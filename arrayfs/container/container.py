@@ -19,6 +19,7 @@ from arrayfs.container.cache import BlockCache
 from arrayfs.container.catchingup import CatchingUp
 from arrayfs.container.commit import CommitReport, SealedPart, appeared, author, next_time_ns, publish, seal
 from arrayfs.container.grid import Coord
+from arrayfs.container.large import Spilled
 from arrayfs.container.layer import Layer
 from arrayfs.container.merge import Follower, OnConflict
 from arrayfs.container.newest import Lookout
@@ -180,7 +181,7 @@ class Container(CatchingUp):
         """The stored bytes of a chunk, None if there is none."""
         return array.read(coord, self.cache)
 
-    def put(self, array: Array, coord: Coord, content: bytes | memoryview | None, mtime_ns: int) -> None:
+    def put(self, array: Array, coord: Coord, content: bytes | memoryview | Spilled | None, mtime_ns: int) -> None:
         """Set the stored bytes of a chunk, or remove it (None)."""
         self.check_writable()
         # an array that the container had lost (its document was left) is one of its own again with its first chunk

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.columns import numbers
+from arrayfs.container.large import LARGE, has_pieces, read_range, steps
 from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import decompress
 from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, glance_at_extension, stated_size
-from arrayfs.format.extension_model import Extension
+from arrayfs.format.extension_model import CHECKED_PIECE, Extension
 from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer, glance_at_footer
 from arrayfs.format.model import Footer
 from arrayfs.store.protocol import Blob
@@ -31,7 +32,7 @@ from arrayfs.store.protocol import Blob
 LEAST_TAIL, MOST_TAIL = 4 * 1024, 64 * 1024
 _TAIL_SHARE = 8
 _FEW = 16  # block ids, that numpy takes longer for than Python
-_COLUMNS = frozenset(("_offsets", "_stored_sizes", "_sizes", "_codecs", "_crcs"))
+_COLUMNS = frozenset(("_offsets", "_stored_sizes", "_sizes", "_codecs", "_crcs", "_piece_crcs"))
 # A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks
 # that begin below 4 GiB, so no honest block is larger than two of them.
 MAX_BLOCK_SIZE = 2 << 32
@@ -51,6 +52,7 @@ class Layer:
     _sizes: Sequence[int]
     _codecs: Sequence[int]
     _crcs: Sequence[int] | None
+    _piece_crcs: Mapping[int, NDArray[np.uint32]]
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class Layer:
         self.footer = footer
         self.extension = ext
         self.footer_start = footer_start
+        # rows of large blocks without checksums of their pieces that were gone through and found right
+        self._gone_through: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         """The columns of the block table, made when a block is first asked for: most layers are there to be counted."""
@@ -79,6 +83,7 @@ class Layer:
             "_sizes": numbers(blocks.uncompressed_sizes),
             "_codecs": numbers(blocks.codecs),
             "_crcs": _block_checksums(self.footer, self.extension),
+            "_piece_crcs": {} if self.extension is None else self.extension.piece_crcs,
         }
         self.__dict__ |= columns | self.__dict__
         return columns[name]
@@ -147,6 +152,53 @@ class Layer:
         """
         return cache.load((self.serial, row), lambda: self.unpack_block(row))
 
+    def is_large(self, row: int) -> bool:
+        """Whether a block is to be read by ranges: it is large, and not compressed."""
+        return self._sizes[row] > LARGE and self._stored_sizes[row] == self._sizes[row] and self.codec(row) is None
+
+    def read_range(self, row: int, offset: int, size: int, cache: BlockCache) -> bytes | memoryview:
+        """Bytes of a large block, fewer at its end. Raises as `read_block`, for the pieces that the range lies in.
+
+        Where the layer has no checksums of pieces, all of the block is gone through when it is first asked for.
+        """
+        size = max(0, min(size, self._sizes[row] - offset))
+        return read_range(
+            (self.serial, row), lambda number: self._checked(row, lambda: self._piece(row, number)), offset, size, cache
+        )
+
+    def _piece(self, row: int, number: int) -> bytes:
+        crcs = self._piece_crcs.get(row)
+        known = has_pieces(crcs, self._stored_sizes[row])
+        if not known and row not in self._gone_through:
+            for _ in self._steps(row):
+                pass
+            self._gone_through.add(row)
+        start = self._check_place(row) + number * CHECKED_PIECE
+        data = self.blob.read(start, min(CHECKED_PIECE, self._stored_sizes[row] - number * CHECKED_PIECE))
+        if crcs is not None and known and crc32c(data) != crcs[number]:
+            raise ChecksumError(
+                f"checksum of bytes {number * CHECKED_PIECE} to {number * CHECKED_PIECE + len(data)} is "
+                f"{crc32c(data):08x}, {int(crcs[number]):08x} was written"
+            )
+        return data
+
+    def stored_steps(self, row: int) -> Iterator[bytes]:
+        """A block's bytes as they stand in the file, a few MiB at a time.
+
+        Raises as `read_stored` does, of a wrong checksum when all were given out.
+        """
+        parts = self._steps(row)
+        while part := self._checked(row, lambda: next(parts, b"")):
+            yield part
+
+    def _steps(self, row: int) -> Iterator[bytes]:
+        start, found = self._check_place(row), 0
+        for part in steps(lambda offset, size: self.blob.read(start + offset, size), self._stored_sizes[row]):
+            found = crc32c(part, found)
+            yield bytes(part)
+        if self._crcs is not None and found != self._crcs[row]:
+            raise ChecksumError(f"checksum is {found:08x}, {self._crcs[row]:08x} was written")
+
     def unpack_block(self, row: int) -> bytes | memoryview:
         """A block read from the file, checked and unpacked."""
         return self.unpack(row, self.read_stored(row))
@@ -173,7 +225,8 @@ class Layer:
         except FormatError as error:
             raise type(error)(f"{self.name}: block {self.footer.blocks.ids[row]}: {error}") from None
 
-    def _stored_block(self, row: int) -> bytes:
+    def _check_place(self, row: int) -> int:
+        """Where a block begins in the file. Raises FormatError for one that cannot be."""
         start, stored = self._offsets[row], self._stored_sizes[row]
         if start + stored > self.footer_start:
             raise FormatError(f"bytes {start} to {start + stored} are outside the data region of {self.footer_start}")
@@ -181,6 +234,10 @@ class Layer:
             raise FormatError(
                 f"claims {self._sizes[row]} bytes unpacked, more than the {MAX_BLOCK_SIZE} a block can have"
             )
+        return start
+
+    def _stored_block(self, row: int) -> bytes:
+        start, stored = self._check_place(row), self._stored_sizes[row]
         check_room(stored + self._sizes[row], "unpacking it")
         data = self.blob.read(start, stored)
         if self._crcs is not None and crc32c(data) != self._crcs[row]:

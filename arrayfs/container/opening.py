@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 
@@ -105,6 +106,13 @@ def close_all(layers: Iterable[Layer]) -> None:
     """Give their files back."""
     for layer in layers:
         layer.close()
+
+
+def close_together(layers: Iterable[Layer]) -> None:
+    """The same of files that may have no name any more: giving back their room takes the kernel a while."""
+    with ThreadPoolExecutor(4, "arrayfs-close") as workers:
+        for layer in layers:
+            workers.submit(layer.close)
 
 
 def newer_layers(

@@ -1,7 +1,8 @@
 """The next sidecar in the making: blocks compressed once and appended, readable before they are committed.
 
 What is appended here is never moved again: a commit adds the extension block, the footer and the trailer, and gives the
-file its name. Reads go the same way as those of a sealed layer, so a `ChunkRef` may point into a part.
+file its name. Reads go the same way as those of a sealed layer, so a `PackedRef` may point into a part, and goes on to
+when the part has become a layer.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ from __future__ import annotations
 import itertools
 import secrets
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.large import LARGE, checked_pieces, read_range, steps
+from arrayfs.container.layer import Layer
 from arrayfs.errors import ChecksumError, ObjectExistsError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import compress, decompress
+from arrayfs.format.extension_model import CHECKED_PIECE
 from arrayfs.format.model import BlockTable
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store.protocol import Part, Store
@@ -46,6 +53,10 @@ class LayerPart:
         self._codecs = array("L")
         self._crcs = array("L")
         self._codec_names: list[str | None] = []
+        # of large blocks, by row
+        self.piece_crcs: dict[int, NDArray[np.uint32]] = {}
+        # what has the blocks now, under the same rows: the layer that this became, or a part that took its place
+        self._heir: Layer | LayerPart | None = None
         # Two workers: lz4 and zstd release the GIL, and more than two gain nothing on small machines.
         self._workers = ThreadPoolExecutor(2, "arrayfs-compress")
 
@@ -88,20 +99,72 @@ class LayerPart:
         """
         return self._append(codec, stored, size, checksum)
 
+    def add_large(
+        self, codec: str | None, parts: Iterable[bytes | memoryview], size: int, checksum: int | None = None
+    ) -> int:
+        """Append a block that comes in parts of STEP bytes each, `size` bytes unpacked; returns its row.
+
+        checksum: CRC-32C of it, where it is known. Raises ChecksumError if it is another, and then, as whenever the
+        medium fails, nothing was appended.
+        """
+        mark = self.mark()
+        offset, found = self.part.size, 0
+        crcs: list[int] = []
+        try:
+            for part in parts if codec is not None else checked_pieces(parts, crcs):
+                found = crc32c(part, found)
+                self.part.append(part)
+            if checksum not in (None, found):
+                raise ChecksumError(f"checksum is {found:08x}, {checksum:08x} was written")
+        except BaseException:
+            with suppress(OSError):  # dead bytes then
+                self.cut_back(mark)
+            raise
+        if codec is None and size > LARGE:
+            self.piece_crcs[len(self)] = np.array(crcs, np.uint32)
+        return self._note(codec, offset, self.part.size - offset, size, found)
+
     def _append(self, codec: str | None, stored: bytes | memoryview, size: int, checksum: int | None = None) -> int:
+        if codec is None and len(stored) > LARGE:
+            view = memoryview(stored)
+            parts = steps(lambda start, length: view[start : start + length], len(stored))
+            return self.add_large(None, parts, size, checksum)
         offset = self.part.append(stored)
+        return self._note(codec, offset, len(stored), size, crc32c(stored) if checksum is None else checksum)
+
+    def _note(self, codec: str | None, offset: int, stored_size: int, size: int, checksum: int) -> int:
         if codec not in self._codec_names:
             self._codec_names.append(codec)
         self._file_offsets.append(offset)
-        self._stored_sizes.append(len(stored))
+        self._stored_sizes.append(stored_size)
         self._sizes.append(size)
         self._codecs.append(self._codec_names.index(codec))
-        self._crcs.append(crc32c(stored) if checksum is None else checksum)
+        self._crcs.append(checksum)
         return len(self) - 1
 
     def read_block(self, row: int, cache: BlockCache) -> memoryview:
         """A block unpacked, from the cache or the file."""
+        if self._heir is not None:
+            return self._heir.read_block(row, cache)
         return cache.load((self.serial, row), lambda: self._unpack(row))
+
+    def is_large(self, row: int) -> bool:
+        """Whether a block is to be read by ranges: it is large, and not compressed."""
+        return row in self.piece_crcs
+
+    def read_range(self, row: int, offset: int, size: int, cache: BlockCache) -> bytes | memoryview:
+        """Bytes of a large block, fewer at its end. Raises ChecksumError."""
+        if self._heir is not None:
+            return self._heir.read_range(row, offset, size, cache)
+        size = max(0, min(size, self._sizes[row] - offset))
+        return read_range((self.serial, row), lambda number: self._piece(row, number), offset, size, cache)
+
+    def _piece(self, row: int, number: int) -> bytes:
+        start = number * CHECKED_PIECE
+        data = self.part.read(self._file_offsets[row] + start, min(CHECKED_PIECE, self._stored_sizes[row] - start))
+        if crc32c(data) != self.piece_crcs[row][number]:
+            raise ChecksumError(f"{self.name}: block {row}: bytes from {start} on are not what was written")
+        return data
 
     def _unpack(self, row: int) -> bytes | memoryview:
         stored = self.part.read(self._file_offsets[row], self._stored_sizes[row])
@@ -150,6 +213,7 @@ class LayerPart:
         rows, size = mark
         for column in (self._file_offsets, self._stored_sizes, self._sizes, self._codecs, self._crcs):
             del column[rows:]
+        self.piece_crcs = {row: crcs for row, crcs in self.piece_crcs.items() if row < rows}
         self.part.truncate(size)
 
     def sync(self) -> None:
@@ -168,11 +232,16 @@ class LayerPart:
 
     def copy_to(self, other: LayerPart) -> None:
         """Append all blocks to another part, in order, so that rows mean the same there. Raises ChecksumError."""
-        for row in range(len(self)):
-            stored = self.read_stored(row)
-            if crc32c(stored) != self._crcs[row]:
-                raise ChecksumError(f"{self.name}: block {row} is not what was written")
-            other.copy_block(self.codec(row), stored, self._sizes[row])
+        for row, start in enumerate(self._file_offsets):
+            parts = steps(partial(self._read_from, start), self._stored_sizes[row])
+            try:
+                other.add_large(self.codec(row), parts, self._sizes[row], self._crcs[row])
+            except ChecksumError as error:
+                raise ChecksumError(f"{self.name}: block {row} is not what was written: {error}") from None
+        self._heir = other
+
+    def _read_from(self, start: int, offset: int, size: int) -> bytes:
+        return self.part.read(start + offset, size)
 
     def discard(self) -> None:
         """Remove the file; nothing of it is wanted any more."""
@@ -184,6 +253,10 @@ class LayerPart:
         """The file has its name: what is open here is not needed any more."""
         self._workers.shutdown()
         self.part.close()
+
+    def become(self, layer: Layer) -> None:
+        """The file is this layer's: whoever still points here reads there."""
+        self._heir = layer
 
     def keep(self) -> None:
         """Leave the file behind under its temporary name."""

@@ -1,7 +1,8 @@
 """Changes that are not yet committed, bounded in bytes: raw in memory first, then packed into the next sidecar.
 
 The pool holds what was closed. When the raw bytes exceed the limit, the oldest are packed into blocks and appended to
-the part, so writing any amount needs the same memory. Single-threaded: the container's lock is held by its callers.
+the part, so writing any amount needs the same memory. Large chunks come and stay on disk, within a limit of their own.
+ Single-threaded: the container's lock is held by its callers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from arrayfs.container.array import Array, Change, PackedRef
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
+from arrayfs.container.large import STEP, ReadRange, Spilled, steps
 from arrayfs.container.part import LayerPart
 from arrayfs.errors import FormatError, LimitError
+from arrayfs.format.codecs import compress
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store.protocol import Store
 
@@ -27,6 +30,13 @@ CHUNK_LIMIT = 1 << 32
 BLOCK_SIZE = 64 * 1024
 # How much is packed at a time: enough to keep neighbours together, little enough to keep memory flat.
 PACK_BATCH = 32 << 20
+# Large chunks on disk that are not packed: one of any size, so one that is rewritten again and again is packed once.
+SPILLED_LIMIT = CHUNK_LIMIT
+# Larger ones are stored as they are: what compresses them has all of it in memory, and so has whoever reads a part.
+COMPRESSED_LIMIT = 128 << 20
+# A sample of a large chunk has to shrink below this part of its size, or the chunk is stored as it is.
+_WORTH_IT = 7 / 8
+_SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Pool:
 
     Invariants
     - `raw[(array, coord)]` is the size of a change of `array` whose content is bytes; `raw_size` is their sum, and at
-      most the limit when a call returns.
+      most the limit when a call returns. `spilled` and `spilled_size` are the same for those that are `Spilled`.
     - `arrays` holds every array that a commit has to look at, in the order in which they were first changed.
     """
 
@@ -55,6 +65,8 @@ class Pool:
         self.arrays: dict[Array, None] = {}
         self.raw: dict[Pending, int] = {}
         self.raw_size = 0
+        self.spilled: dict[Pending, int] = {}
+        self.spilled_size = 0
         self._cache = cache
         self._store, self._names = store, names
         self._part: LayerPart | None = None
@@ -90,11 +102,10 @@ class Pool:
 
     def forget(self, array: Array) -> None:
         """The array is gone: drop what was changed in it."""
-        for coord in array.changes:
-            self.raw_size -= self.raw.pop((array, coord), 0)
+        self.release(array, array.changes)
         self.arrays.pop(array, None)
 
-    def put(self, array: Array, coord: Coord, content: bytes | memoryview | None, mtime_ns: int) -> None:
+    def put(self, array: Array, coord: Coord, content: bytes | memoryview | Spilled | None, mtime_ns: int) -> None:
         """Set a chunk's stored bytes, or remove it (None). Raises LimitError at 4 GiB, OSError if packing fails."""
         if content is not None and len(content) >= CHUNK_LIMIT:
             raise LimitError(
@@ -107,6 +118,8 @@ class Pool:
         """Pack where more is raw than the limit allows; whatever happens, no change is lost."""
         if self.raw_size > self.options.dirty_limit:
             self.pack(self.raw_size - self.options.dirty_limit // 2)
+        while self.spilled_size > SPILLED_LIMIT:
+            self.pack_spilled()
 
     def put_all(self, array: Array, changes: Iterable[tuple[Coord, Change]]) -> None:
         """Set several chunks of one array, all of them, then `bound` is due: packing may fail and must come behind."""
@@ -115,18 +128,54 @@ class Pool:
         self.touch(array)
 
     def _set(self, array: Array, coord: Coord, change: Change) -> None:
-        self.raw_size -= self.raw.pop((array, coord), 0)
+        self.release(array, (coord,))
         array.put(coord, change)
         if isinstance(change.content, bytes | memoryview):
             self.raw[array, coord] = len(change.content)
             self.raw_size += len(change.content)
+        elif isinstance(change.content, Spilled):
+            self.spilled[array, coord] = len(change.content)
+            self.spilled_size += len(change.content)
         self.arrays.setdefault(array)
 
     def pack(self, wanted: int | None = None) -> None:
-        """Pack at least `wanted` raw bytes, the oldest first (None: all of them), a batch at a time."""
+        """Pack at least `wanted` raw bytes, the oldest first (None: all that is not packed), a batch at a time."""
         goal = 0 if wanted is None else max(0, self.raw_size - wanted)
         while self.raw_size > goal or (wanted is None and self.raw):
             self._pack_batch(self._next_batch(PACK_BATCH if wanted is None else min(PACK_BATCH, self.raw_size - goal)))
+        while wanted is None and self.spilled:
+            self.pack_spilled()
+
+    def pack_array(self, array: Array) -> None:
+        """Pack what is raw of one array, which somebody goes on reading when it is forgotten."""
+        self._pack_batch([(array, coord) for coord in array.changes if (array, coord) in self.raw])
+
+    def pack_spilled(self) -> None:
+        """Pack the oldest chunk that is spilled."""
+        pending = array, coord = next(iter(self.spilled))
+        content, mtime_ns = array.changes[coord]
+        if not isinstance(content, Spilled):
+            raise TypeError(f"chunk {coord} of {array.name!r} is not spilled")
+        old, size = _old_ref(pending), len(content)
+        if old is not None and old.size == size and self._is_equal(array, coord, old, content):
+            self.release(array, (coord,))
+            del array.changes[coord]
+        elif size <= COMPRESSED_LIMIT and _shrinks(self.options.codec, content.read, size):
+            row = self.part.add_block(self.options.codec, [content.whole()])
+            self._set(array, coord, Change(PackedRef(self.part, row, 0, size), mtime_ns))
+        else:
+            row = self.part.add_large(None, steps(content.read, size), size)
+            self._set(array, coord, Change(PackedRef(self.part, row, 0, size), mtime_ns))
+
+    def _is_equal(self, array: Array, coord: Coord, old: ChunkRef, content: Spilled) -> bool:
+        try:
+            read = array.ranges(old, coord, self._cache)
+            if read is None:
+                block = old.layer.read_block(old.row, self._cache)[old.offset : old.offset + old.size]
+                return all(block[i : i + STEP] == content.read(i, STEP) for i in range(0, old.size, STEP))
+            return all(bytes(read(i, STEP)) == content.read(i, STEP) for i in range(0, old.size, STEP))
+        except FormatError:
+            return False  # what cannot be read is replaced, whatever it was
 
     def _next_batch(self, wanted: int) -> list[Pending]:
         batch, size = [], 0
@@ -223,13 +272,16 @@ class Pool:
         self.doubtful = False
 
     def release(self, array: Array, coords: Iterable[Coord]) -> None:
-        """These coordinates are outside the array now: their raw bytes count no more."""
+        """What is raw or spilled of these chunks counts no more."""
         for coord in coords:
             self.raw_size -= self.raw.pop((array, coord), 0)
+            if self.spilled:
+                self.spilled_size -= self.spilled.pop((array, coord), 0)
 
     def committed(self) -> None:
         """What was held here is the layers' word now; the next change begins a new part."""
         self.arrays, self.raw, self.raw_size = {}, {}, 0
+        self.spilled, self.spilled_size = {}, 0
         self._part, self.doubtful = None, False
 
     def discard(self) -> None:
@@ -244,6 +296,14 @@ class Pool:
         if self._part is not None:
             self._part.keep()
             self._part = None
+
+
+def _shrinks(codec: str | None, read: ReadRange, size: int) -> bool:
+    """Whether compressing is likely to be worth it, by three pieces."""
+    if codec is None:
+        return False
+    samples = [bytes(read(start, _SAMPLE)) for start in (0, (size - _SAMPLE) // 2, size - _SAMPLE)]
+    return sum(len(compress(codec, sample)) for sample in samples) < _WORTH_IT * len(samples) * _SAMPLE
 
 
 def _old_ref(pending: Pending) -> ChunkRef | None:

@@ -30,9 +30,13 @@ def prepare(container: Container) -> None:
         container.check_writable()
         # not more than there is now: writers may be faster than packing
         steps = pool.raw_size // STEP if pool.raw_size >= WORTH and not pool.doubtful else 0
-    for _ in range(steps):
+        large = 0 if pool.doubtful else len(pool.spilled)
+    for step in range(steps + large):
         with lock:
-            pool.pack(STEP)
+            if step < steps:
+                pool.pack(STEP)
+            elif pool.spilled:
+                pool.pack_spilled()
         time.sleep(PAUSE)
     with lock:
         part = pool.unsynced(WORTH)

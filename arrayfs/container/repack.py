@@ -21,16 +21,20 @@ from numpy.typing import NDArray
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
-from arrayfs.container.pool import BLOCK_SIZE, OWN_BLOCK_SIZE
+from arrayfs.container.pool import BLOCK_SIZE, COMPRESSED_LIMIT, OWN_BLOCK_SIZE
+from arrayfs.container.seen import Seen
 from arrayfs.errors import FormatError
 from arrayfs.format.checksums import crc32c
+from arrayfs.store.protocol import Hastened
 
 Progress = Callable[[int], None]
 KEEP: Final = "keep"  # a codec: as it was
 # Bytes, packed and unpacked, of blocks that are read ahead of their turn.
 AHEAD = 64 << 20
-# Larger blocks are copied without a look at their chunks: they need not fit into memory unpacked.
+# Larger blocks are copied without a look at their chunks, a few MiB at a time: they need not fit into memory.
 TOO_LARGE = 64 << 20
+# So much is appended before it is sent on its way to the disk: then little is left to wait for at the end.
+EARLY = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ class Repacker:
     Invariants
     - `_rows[n]`, `_starts[n]`: the new block and offset of address n of the plan, once it is stored.
     - `_unstored[n]`: its content, while it is in the block at hand or waits for its neighbours.
-    - A chunk that equals one before it is in `_twins` instead, with the address of that one.
+    - A chunk that equals one before it is in `_twins` instead, with the address of that one. `_seen` has all others.
     - `_waiting`: chunks that are to be packed with their neighbours, by codec, fewer than fill a block.
     """
 
@@ -139,11 +143,14 @@ class Repacker:
         self._block_size = options.block_size or BLOCK_SIZE
         self._cache = BlockCache(32 << 20)
         self._rows, self._starts = (np.zeros(len(self._plan.sizes), np.uint32) for _ in range(2))
-        self._seen: dict[int, int] = {}  # checksum and size in one number, for there is one for each chunk
+        self._seen = Seen(self._plan.sizes)
         self._unstored: dict[int, bytes | memoryview] = {}
         self._waiting: dict[str | None, list[int]] = {}
         self._waiting_size: dict[str | None, int] = {}
         self._twins: list[tuple[int, int]] = []
+        self._begun = 0
+        self._beginning: Future[None] = Future()
+        self._beginning.set_result(None)
 
     def run(self, progress: Progress) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Store the chunks; returns (rows, offsets), (n,) each: where each is now.
@@ -151,10 +158,11 @@ class Repacker:
         progress: called with the bytes of a block that was dealt with. Raises FormatError, naming file and block, if
         one cannot be read; OSError if the medium fails.
         """
-        with closing(self._ahead()) as loaded:
+        with ThreadPoolExecutor(3, "arrayfs-compact") as workers, closing(self._ahead(workers)) as loaded:
             for wanted, stored, raw in loaded:
                 self._take(wanted, stored, raw)
-                progress(len(stored))
+                progress(wanted.layer.stored_size(wanted.row))
+                self._begin_sync(workers)
         for codec in self._waiting:
             self._flush(codec)
         if self._twins:
@@ -163,9 +171,15 @@ class Repacker:
             self._rows[twins], self._starts[twins] = self._rows[firsts], self._starts[firsts]
         return self._rows[self._plan.inverse], self._starts[self._plan.inverse]
 
+    def _begin_sync(self, workers: ThreadPoolExecutor) -> None:
+        """Have the disk begin with what was appended meanwhile."""
+        part = self._part.part
+        if part.size - self._begun > EARLY and self._beginning.done() and isinstance(part, Hastened):
+            self._begun, self._beginning = part.size, workers.submit(part.begin_sync)
+
     def _take(self, wanted: _Wanted, stored: bytes, raw: memoryview | None) -> None:
         if raw is None:
-            self._copy(wanted, stored)
+            self._copy_large(wanted)
             return
         numbers = range(wanted.low, wanted.high)
         ranges = zip(numbers, *self._ranges(wanted), strict=True)
@@ -187,7 +201,7 @@ class Repacker:
     def _can_stay(self, wanted: _Wanted) -> bool:
         """Whether a block is wanted whole, and is as blocks should be."""
         size = wanted.layer.block_size(wanted.row)
-        if self._options.codec not in (KEEP, wanted.layer.codec(wanted.row)):
+        if self._options.codec not in (KEEP, wanted.layer.codec(wanted.row)) and size <= COMPRESSED_LIMIT:
             return False
         end = 0
         for offset, length in zip(*self._ranges(wanted), strict=True):
@@ -203,7 +217,16 @@ class Repacker:
 
     def _copy(self, wanted: _Wanted, stored: bytes) -> None:
         layer, row = wanted.layer, wanted.row
-        row = self._part.copy_block(layer.codec(row), stored, layer.block_size(row), layer.checksum(row))
+        self._stands(
+            wanted, self._part.copy_block(layer.codec(row), stored, layer.block_size(row), layer.checksum(row))
+        )
+
+    def _copy_large(self, wanted: _Wanted) -> None:
+        layer, row = wanted.layer, wanted.row
+        self._stands(wanted, self._part.add_large(layer.codec(row), layer.stored_steps(row), layer.block_size(row)))
+
+    def _stands(self, wanted: _Wanted, row: int) -> None:
+        """A block is copied: its chunks are in block `row` of the part."""
         self._rows[wanted.low : wanted.high] = row
         self._starts[wanted.low : wanted.high] = self._plan.offsets[wanted.low : wanted.high]
 
@@ -234,7 +257,7 @@ class Repacker:
         if wanted.layer.codec(wanted.row) is None and len(content) == wanted.layer.block_size(wanted.row):
             checksum = wanted.layer.checksum(wanted.row)  # of just these bytes, and it was looked at
         checksum = crc32c(content) if checksum is None else checksum
-        first = self._seen.setdefault(checksum << 32 | len(content), number)
+        first = self._seen.first(checksum, number)
         if first != number and self._content(first) == content:
             self._twins.append((number, first))
             return True
@@ -250,28 +273,27 @@ class Repacker:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def _ahead(self) -> Generator[tuple[_Wanted, bytes, memoryview | None], None, None]:
+    def _ahead(self, workers: ThreadPoolExecutor) -> Generator[tuple[_Wanted, bytes, memoryview | None], None, None]:
         """Each block stored and unpacked, in order, read by worker threads ahead of its turn."""
         waiting: deque[tuple[_Wanted, Future[tuple[bytes, memoryview | None]]]] = deque()
         size = 0
-        with ThreadPoolExecutor(2, "arrayfs-compact") as workers:
-            try:
-                for wanted in self._plan.blocks:
-                    size += wanted.room
-                    while waiting and size > AHEAD:
-                        first, loaded = waiting.popleft()
-                        yield first, *loaded.result()
-                        size -= first.room
-                    waiting.append((wanted, workers.submit(self._load, wanted)))
-                for first, loaded in waiting:
+        try:
+            for wanted in self._plan.blocks:
+                size += wanted.room
+                while waiting and size > AHEAD:
+                    first, loaded = waiting.popleft()
                     yield first, *loaded.result()
-            finally:
-                workers.shutdown(cancel_futures=True)
+                    size -= first.room
+                waiting.append((wanted, workers.submit(self._load, wanted)))
+            for first, loaded in waiting:
+                yield first, *loaded.result()
+        finally:
+            workers.shutdown(cancel_futures=True)
 
     def _load(self, wanted: _Wanted) -> tuple[bytes, memoryview | None]:
-        stored = wanted.layer.read_stored(wanted.row)
         if wanted.layer.block_size(wanted.row) > TOO_LARGE and self._can_stay(wanted):
-            return stored, None
+            return b"", None
+        stored = wanted.layer.read_stored(wanted.row)
         return stored, memoryview(wanted.layer.unpack(wanted.row, stored))
 
 

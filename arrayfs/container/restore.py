@@ -15,6 +15,7 @@ from arrayfs.container.array import Array
 from arrayfs.container.changes import addresses, changed_names
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
+from arrayfs.container.large import Spilled, Stretch
 from arrayfs.errors import FormatError
 
 
@@ -48,8 +49,15 @@ def _restore(container: Container, older: Container, source: Array) -> None:
         places = _moved(array, source)
     index = source.index
     for place, coord in zip(places.tolist(), index.grid.coords(index.keys[places]).tolist(), strict=True):
-        content = source.read(tuple(coord), older.cache)
-        container.put(array, tuple(coord), content, index.mtime_ns(place))
+        container.put(array, tuple(coord), _content(source, tuple(coord), older), index.mtime_ns(place))
+
+
+def _content(source: Array, coord: Coord, older: Container) -> bytes | memoryview | Spilled | None:
+    found = source.find(coord)
+    read = source.ranges(found, coord, older.cache)
+    if read is None:
+        return source.fetch(found, coord, source.grid, older.cache)
+    return Spilled(b"", Stretch(read, 0, source.stored_size(coord) or 0))
 
 
 def _adapted(container: Container, source: Array) -> Array | None:

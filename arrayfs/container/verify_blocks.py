@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from arrayfs.container.cache import BlockCache
 from arrayfs.container.findings import LISTED, Finding, without
 from arrayfs.container.grid import Grid
 from arrayfs.container.index import build_index
@@ -31,6 +32,7 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 # More than four threads gain nothing: reading and this module's own Python are one at a time.
 WORKERS = min(4, (os.cpu_count() or 1) + 1)
 IN_FLIGHT = 64 << 20  # bytes, stored and unpacked; a block larger than that is in flight alone
+_HEAD = 8  # the two offsets of a chunk of one element
 RUN = 1 << 20  # bytes of small blocks that one worker takes at a time
 
 
@@ -62,10 +64,30 @@ class _Chunks:
             return
         owner, keys, offsets, sizes, counts = (column[low:high] for column in self.columns)
         for number in np.unique(owner).tolist():
-            name, dtype, grid = self.owners[number]
-            mine = owner == number
+            mine, dtype = owner == number, self.owners[number][1]
             for place, text in broken_elements(dtype, block, offsets[mine], sizes[mine], counts[mine]):
-                yield f"array {name!r}: chunk {grid.coord(int(keys[mine][place]))}", text
+                yield self._place(number, keys[mine][place]), text
+
+    def broken_by_head(self, row: int, layer: Layer) -> Iterator[tuple[str, str]] | None:
+        """The same of a large block of chunks of one element each, which it does not have in memory; else None."""
+        low, high = np.searchsorted(self.rows, (row, row + 1)).tolist()
+        if low == high:
+            return iter(())
+        owner, keys, offsets, sizes, counts = (column[low:high] for column in self.columns)
+        plain = all(self.owners[number][1].name in ("String", "Binary") for number in np.unique(owner).tolist())
+        if not plain or (counts != 1).any() or (sizes < _HEAD).any():
+            return None
+        cache = BlockCache(0)
+        heads = b"".join(layer.read_range(row, start, _HEAD, cache) for start in offsets.tolist())
+        ends = np.frombuffer(heads, "<u4").astype(np.int64).reshape(-1, 2)
+        wrong = np.flatnonzero((ends[:, 0] != 0) | (ends[:, 1] != sizes - _HEAD))
+        return iter(
+            [(self._place(owner[n], keys[n]), f"{sizes[n]} bytes are not its one element") for n in wrong.tolist()]
+        )
+
+    def _place(self, owner: int, key: int) -> str:
+        name, _, grid = self.owners[owner]
+        return f"array {name!r}: chunk {grid.coord(int(key))}"
 
 
 def check_blocks(stack: LayerStack, progress: Progress) -> Iterator[Finding]:
@@ -101,19 +123,29 @@ def _check_run(layer: Layer, rows: range, used: NDArray[np.bool_], chunks: _Chun
     for row in rows:
         number = layer.footer.blocks.ids[row]
         try:
-            block = layer.unpack_block(row)
+            broken = list(_broken(layer, row, chunks))
         except (ArrayFSError, OSError) as error:
             # a block that no chunk points at is ignored by all readers
             severity = "error" if used[row] else "warning"
             text = without(layer.name, error).removeprefix(f"block {number}: ")
             findings.append(Finding(severity, layer.name, f"block {number}", text))
             continue
-        broken = list(chunks.broken(row, block))
         findings += [Finding("error", layer.name, place, text) for place, text in broken[:LISTED]]
         if len(broken) > LISTED:
             text = f"and {len(broken) - LISTED} more chunks like these"
             findings.append(Finding("error", layer.name, f"block {number}", text))
     return findings
+
+
+def _broken(layer: Layer, row: int, chunks: _Chunks) -> Iterator[tuple[str, str]]:
+    """Read a block, and tell which chunks in it are broken."""
+    if layer.is_large(row):
+        for _ in layer.stored_steps(row):
+            pass  # the checksum of all of it is compared at its end
+        broken = chunks.broken_by_head(row, layer)
+        if broken is not None:
+            return broken
+    return chunks.broken(row, layer.unpack_block(row))
 
 
 def _runs(layer: Layer) -> Iterator[tuple[range, int, int]]:

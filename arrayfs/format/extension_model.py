@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 ID_SIZE = 16  # bytes of a layer's or container's id
 NO_PARENT = bytes(ID_SIZE)  # parent id of a container's first layer
 _NO_HOLES: NDArray[np.uint32] = np.zeros((0, 3), np.uint32)  # of nearly all layers
+CHECKED_PIECE = 1 << 20  # bytes of a large block that have a checksum of their own
 MARK_OPAQUE = 1  # bit of an array's marks: its chunks are kept as a client encoded them
 
 
@@ -44,7 +45,8 @@ class Extension:
     holes: (n, 3) uint32, addresses (block id, offset, size) that stand for "no chunk here any more".
     renamed_from, chunk_mtimes, array_marks: keyed by an array's place in the footer's list; chunk_mtimes: int64, ns,
     one for each of the array's chunk entries in table order. tags: of this version; tag_changes: of any version, in
-    order. unknown: (tag, bytes) of sections of a later version.
+    order. piece_crcs: keyed by a block's place in the block table, (n,) uint32 CRC-32C of each CHECKED_PIECE bytes of
+    it as stored. unknown: (tag, bytes) of sections of a later version.
     """
 
     layer_id: bytes
@@ -64,4 +66,5 @@ class Extension:
     chunk_mtimes: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
     array_marks: Mapping[int, int] = field(default_factory=dict)
     tag_changes: tuple[TagChange, ...] = ()
+    piece_crcs: Mapping[int, NDArray[np.uint32]] = field(default_factory=dict)
     unknown: tuple[tuple[int, bytes], ...] = ()

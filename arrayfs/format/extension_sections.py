@@ -6,7 +6,7 @@ A section's layout never changes: what is new gets a new tag. (docs/FORMAT.md, "
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -156,31 +156,48 @@ def _decode_renamed(data: bytes) -> Fields:
     cursor = _Cursor(data)
     rows = [(cursor.number(), cursor.text()) for _ in range(cursor.number())]
     cursor.end()
-    return {"renamed_from": _by_array(rows)}
+    return {"renamed_from": _by_place(rows)}
 
 
-def _encode_mtimes(ext: Extension) -> bytes:
-    if not ext.chunk_mtimes:
+def _encode_columns(columns: Mapping[int, np.ndarray], dtype: str) -> bytes:
+    if not columns:
         return b""
-    rows = sorted(ext.chunk_mtimes.items())
-    heads = b"".join([_PAIR.pack(index, len(times)) for index, times in rows])
+    rows = sorted(columns.items())
+    heads = b"".join([_PAIR.pack(index, len(column)) for index, column in rows])
     return (
         _PAIR.pack(len(rows), 0)
         + heads
-        + b"".join([times.astype("<i8", casting="safe").tobytes() for _, times in rows])
+        + b"".join([column.astype(dtype, casting="safe").tobytes() for _, column in rows])
     )
 
 
-def _decode_mtimes(data: bytes) -> Fields:
+def _decode_columns(data: bytes, dtype: str, what: tuple[str, str]) -> dict[int, Any]:
+    """what: whose columns they are, and of what, for messages."""
     cursor = _Cursor(data)
     count, _ = cursor.unpack(_PAIR)
     heads = list(_PAIR.iter_unpack(cursor.take(_PAIR.size * count)))
     ends = list(accumulate([length for _, length in heads], initial=0))
-    if len(data) - cursor.position != 8 * ends[-1]:
-        raise FormatError(f"{len(data)} bytes for {count} arrays with {ends[-1]} chunks")
-    times = _column(data[cursor.position :], "<i8")
-    rows = [(index, times[begin:end]) for (index, _), (begin, end) in zip(heads, pairwise(ends), strict=True)]
-    return {"chunk_mtimes": _by_array(rows)}
+    if len(data) - cursor.position != np.dtype(dtype).itemsize * ends[-1]:
+        raise FormatError(f"{len(data)} bytes for {count} {what[0]}s with {ends[-1]} {what[1]}s")
+    values = _column(data[cursor.position :], dtype)
+    rows = [(index, values[begin:end]) for (index, _), (begin, end) in zip(heads, pairwise(ends), strict=True)]
+    return _by_place(rows, what[0])
+
+
+def _encode_mtimes(ext: Extension) -> bytes:
+    return _encode_columns(ext.chunk_mtimes, "<i8")
+
+
+def _decode_mtimes(data: bytes) -> Fields:
+    return {"chunk_mtimes": _decode_columns(data, "<i8", ("array", "chunk"))}
+
+
+def _encode_piece_crcs(ext: Extension) -> bytes:
+    return _encode_columns(ext.piece_crcs, "<u4")
+
+
+def _decode_piece_crcs(data: bytes) -> Fields:
+    return {"piece_crcs": _decode_columns(data, "<u4", ("block", "piece"))}
 
 
 def _encode_marks(ext: Extension) -> bytes:
@@ -190,7 +207,7 @@ def _encode_marks(ext: Extension) -> bytes:
 def _decode_marks(data: bytes) -> Fields:
     if len(data) % _PAIR.size:
         raise FormatError(f"{len(data)} bytes are no multiple of {_PAIR.size}")
-    return {"array_marks": _by_array(list(_PAIR.iter_unpack(data)))}
+    return {"array_marks": _by_place(list(_PAIR.iter_unpack(data)))}
 
 
 def _encode_tag_changes(ext: Extension) -> bytes:
@@ -213,11 +230,11 @@ def _decode_tag_changes(data: bytes) -> Fields:
     return {"tag_changes": tuple(changes)}
 
 
-def _by_array(rows: list[tuple[int, Any]]) -> dict[int, Any]:
-    arrays = dict(rows)
-    if len(arrays) != len(rows):
-        raise FormatError("an array is named twice")
-    return arrays
+def _by_place(rows: list[tuple[int, Any]], what: str = "array") -> dict[int, Any]:
+    places = dict(rows)
+    if len(places) != len(rows):
+        raise FormatError(f"the same {what} is named twice")
+    return places
 
 
 def _column(data: bytes, dtype: str) -> Any:
@@ -278,5 +295,6 @@ SECTIONS: tuple[Section, ...] = (
     Section(10, "chunk times", _encode_mtimes, _decode_mtimes, "chunk_mtimes"),
     Section(11, "array marks", _encode_marks, _decode_marks, "array_marks"),
     Section(13, "tag changes", _encode_tag_changes, _decode_tag_changes, "tag_changes"),
+    Section(14, "piece checksums", _encode_piece_crcs, _decode_piece_crcs, "piece_crcs"),
 )
 SECTION_BY_TAG = {section.tag: section for section in SECTIONS}

@@ -5,6 +5,7 @@ Every call is positioned, so threads share a descriptor without sharing a place 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -15,6 +16,8 @@ from arrayfs.errors import ShortReadError
 
 # One writev takes at most IOV_MAX buffers (limits.h: 1024 on Linux).
 _IOV_MAX = 1024
+_SYNC_FILE_RANGE_WRITE = 2
+_C = ctypes.CDLL(None)
 
 
 class Descriptor:
@@ -85,6 +88,12 @@ def write_all(file: Descriptor, offset: int, buffers: Sequence[memoryview]) -> N
             _drop(waiting, count)
     except OSError as error:
         raise file.failed(error) from None
+
+
+def begin_writing(file: Descriptor, offset: int, size: int) -> None:
+    """Have the kernel begin to write these bytes out (sync_file_range(2)); it says nothing of whether it could."""
+    with suppress(AttributeError):  # a C library that has no such call
+        _C.sync_file_range(file.fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
 
 
 def _drop(waiting: list[memoryview], count: int) -> None:

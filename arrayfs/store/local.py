@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError
 from arrayfs.store import protocol
-from arrayfs.store.descriptor import Descriptor, read_exact, short_read, try_flock, write_all
+from arrayfs.store.descriptor import Descriptor, begin_writing, read_exact, short_read, try_flock, write_all
 from arrayfs.store.folder import Folder
 from arrayfs.store.localblob import LocalBlob, open_regular
 from arrayfs.store.protocol import check_name, check_range
@@ -46,6 +46,7 @@ class LocalPart:
         self._writable = True
         self._torn = False  # there may be bytes behind `size`, left by a failed append
         self._sync_error: OSError | None = None
+        self._begun = 0  # so many bytes are on their way to the disk
         self._named = False  # the name itself is known to survive a loss of power
 
     def append(self, *buffers: Buffer) -> int:
@@ -86,6 +87,10 @@ class LocalPart:
         if not self._named:
             self._folder.sync()
             self._named = True
+
+    def begin_sync(self) -> None:
+        start, self._begun = self._begun, self.size
+        begin_writing(self._opened(), start, self._begun - start)
 
     def publish(self, name: str) -> None:
         # Steps, and what power loss after each leaves:

@@ -222,3 +222,11 @@ class Shared(Protocol):
 
     def take_after(self, name: str) -> None:
         """From now on give what is published, and locks that are made, the permissions of the object `name`."""
+
+
+@runtime_checkable
+class Hastened(Protocol):
+    """A part that can be on its way to the medium before `sync` waits for it."""
+
+    def begin_sync(self) -> None:
+        """Have what was appended written out, without waiting for it; what fails, `sync` says."""

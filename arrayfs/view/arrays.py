@@ -19,9 +19,12 @@ from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkIndex, ChunkRef
+from arrayfs.container.large import LARGE, Spilled, Stretch
 from arrayfs.errors import FormatError
 from arrayfs.view.attr import Attr
 from arrayfs.view.chunks import ChunkFormat
+from arrayfs.view.content import Content
+from arrayfs.view.draft import Draft
 from arrayfs.view.metadata import KeyStyle
 from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
 from arrayfs.view.numbers import InodeNumbers, NumberRange, Prefix
@@ -169,9 +172,27 @@ class ZarrArray:
         place = self.stored(coord)
         return self._file(self.array.find(place), place, self.array.grid, self.chunks)
 
-    def read_committed(self, index: ChunkIndex, chunks: ChunkFormat, place: Coord) -> bytes | memoryview:
-        """As `read`, of the chunk that `index` and `chunks` (which never change) once showed at a stored coordinate."""
-        return self._file(index.find(place), place, index.grid, chunks)
+    def content(self, coord: Coord) -> Content:
+        """As `read`, but a large chunk file is not had in memory where that can be avoided."""
+        place = self.stored(coord)
+        size = self.array.stored_size(place) or 0
+        return self._content(self.array.find(place), place, self.array.grid, self.chunks, size)
+
+    def content_committed(self, index: ChunkIndex, chunks: ChunkFormat, place: Coord) -> Content:
+        """As `content`, of what `index` and `chunks` (which never change) once showed at a stored coordinate."""
+        found = index.find(place)
+        return self._content(found, place, index.grid, chunks, 0 if found is None else found.size)
+
+    def _content(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat, stored_size: int) -> Content:
+        read = self.array.ranges(found, place, self.container.cache) if stored_size > LARGE else None
+        if read is not None:
+            extent = grid.extent(place)
+            size = chunks.file_size(stored_size, extent)
+            head = chunks.head(size, extent)
+            if head is not None and len(head) + size == stored_size and read(0, len(head)) == head:
+                body = found.body if isinstance(found, Spilled) else None
+                return body if isinstance(body, Draft) else Stretch(read, len(head), size)
+        return self._file(found, place, grid, chunks)
 
     def _file(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat) -> bytes | memoryview:
         stored = self.array.fetch(found, place, grid, self.container.cache)
@@ -188,6 +209,18 @@ class ZarrArray:
         place = self.stored(coord)
         stored = self.chunks.from_file(content, self.array.grid.extent(place))
         self.container.put(self.array, place, stored, mtime_ns)
+
+    def takes_as_it_is(self, coord: Coord, size: int) -> bool:
+        """Whether a file of so many bytes is stored byte by byte, so that `write_draft` can take it."""
+        return self.chunks.head(size, self.array.grid.extent(self.stored(coord))) is not None
+
+    def write_draft(self, coord: Coord, draft: Draft, mtime_ns: int) -> None:
+        """Set a chunk from a draft to which nobody writes any more, without having it in memory."""
+        place = self.stored(coord)
+        head = self.chunks.head(draft.size, self.array.grid.extent(place))
+        if head is None:
+            raise TypeError(f"chunk {coord} of {self.array.name!r} is not stored as its file is")
+        self.container.put(self.array, place, Spilled(head, draft), mtime_ns)
 
     def remove(self, coord: Coord, mtime_ns: int) -> None:
         """Remove a chunk."""
@@ -220,6 +253,8 @@ class ZarrArray:
                 ref = index.ref(following)
             except FormatError:
                 return None
+            if ref.layer.is_large(ref.row):
+                return None  # it is read by pieces, and who knows by which
             if (ref.layer.serial, ref.row) not in cache:
                 return partial(_load_block, ref, cache)
         return None

@@ -49,6 +49,9 @@ class ChunkFormat(Protocol):
         Raises ChunkFileError if `data` is no chunk of the array, LimitError if the format cannot hold it.
         """
 
+    def head(self, size: int, extent: Extent) -> bytes | None:
+        """What a stored chunk has before its file's `size` bytes, if it has these as they are; else None."""
+
     def file_size(self, stored_size: int, extent: Extent) -> int:
         """Bytes of the chunk file of a stored chunk of so many bytes."""
 
@@ -96,6 +99,9 @@ class NativeChunks:
         if extent == self.chunk_shape:
             return data
         return recut(self.dtype, self._fill, data, self.chunk_shape, extent)
+
+    def head(self, size: int, extent: Extent) -> bytes | None:
+        return b"" if size == self.size and extent == self.chunk_shape else None
 
     def file_size(self, stored_size: int, extent: Extent) -> int:
         if self.size is not None:
@@ -207,6 +213,10 @@ class OpaqueChunks:
         if len(data) >= MAX_OPAQUE_SIZE:
             raise LimitError(f"a chunk file of {len(data)} bytes, {MAX_OPAQUE_SIZE - 1} is the limit")
         return b"".join((_OPAQUE_HEAD.pack(0, len(data)), data))
+
+    def head(self, size: int, extent: Extent) -> bytes | None:
+        del extent
+        return _OPAQUE_HEAD.pack(0, size) if size < MAX_OPAQUE_SIZE else None
 
     def file_size(self, stored_size: int, extent: Extent) -> int:
         del extent

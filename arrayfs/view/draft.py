@@ -1,7 +1,7 @@
 """What was written to a file and is not judged yet: changed pieces of 1 MiB over a base that does not change.
 
-A draft knows bytes only. What they become (a chunk, a document, a plain file) is decided by `files.py` when the file is
-flushed.
+Pieces are in memory until `put_on_disk`, then in slots. A draft knows bytes only. What they become (a chunk, a
+document, a plain file) is decided by `files.py` when the file is flushed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from arrayfs.container.limits import check_room
+from arrayfs.view.slots import Slot, Slots
 
 PIECE_SIZE = 1 << 20
 
@@ -19,12 +20,13 @@ BaseReader = Callable[[int, int], bytes | memoryview]
 class Draft:
     """Changed pieces over a base.
 
-    size: bytes of the whole file. Invariants: a piece in `pieces` holds everything that the file has in that MiB (bytes
-    behind its end are zero); other pieces read from the base, of which only the first `base_size` bytes still count.
+    size: bytes of the whole file. Invariants: a piece in `pieces` or `_slots`, never in both, holds everything that the
+    file has in that MiB (bytes behind its end are zero); other pieces read from the base, of which only the first
+    `base_size` bytes still count. `_own` are the numbers of slots that no other draft has.
     in_order: so many bytes were written from the start on, each after the one before it and once; -1: otherwise.
     """
 
-    __slots__ = ("_base", "base_size", "in_order", "pieces", "size")
+    __slots__ = ("_base", "_own", "_slots", "base_size", "in_order", "pieces", "size")
 
     def __init__(self, base: BaseReader | None, size: int) -> None:
         self._base = base
@@ -32,6 +34,8 @@ class Draft:
         self.size = size
         self.in_order = 0
         self.pieces: dict[int, bytes | bytearray] = {}
+        self._slots: dict[int, Slot] = {}
+        self._own: set[int] = set()
 
     @property
     def held(self) -> int:
@@ -42,8 +46,32 @@ class Draft:
         """Have the same base bytes read from elsewhere."""
         self._base = base
 
+    def has(self, number: int) -> bool:
+        """Whether a piece differs from the base."""
+        return number in self.pieces or number in self._slots
+
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    def put_on_disk(self, slots: Slots) -> None:
+        """Hold nothing in memory. Raises OSError, and what found no room still is there."""
+        for number in list(self.pieces):
+            self._slots[number] = slots.take(self.pieces[number])
+            self._own.add(number)
+            del self.pieces[number]
+
+    def shared(self, slots: Slots) -> Draft:
+        """Another draft of this content, all of it on disk: what is written to one of them the other does not see."""
+        self.put_on_disk(slots)
+        other = Draft(self._base, self.size)
+        other.base_size = self.base_size
+        other._slots = dict(self._slots)
+        self._own.clear()
+        return other
+
     def write(self, offset: int, data: bytes) -> int:
-        """Put `data` at `offset`; a gap behind the old end reads as zeros. Returns how many bytes memory grew by."""
+        """Put `data` at `offset`; a gap behind the old end reads as zeros. Returns by how many bytes, at the most, that
+        made memory grow.
+        """
         if not data:
             return 0  # writing nothing makes no file longer (POSIX write)
         end = offset + len(data)
@@ -57,6 +85,7 @@ class Draft:
             and end >= min(self.size, start + PIECE_SIZE)
         ):
             # the usual case, a small file or an aligned MiB written at once: no copy
+            self._drop_slot(number)
             self.pieces[number] = data
             grown = len(data)
         else:
@@ -70,6 +99,9 @@ class Draft:
     def _write_piece(self, offset: int, data: memoryview) -> int:
         number, inner = divmod(offset, PIECE_SIZE)
         part = data[: PIECE_SIZE - inner]
+        if number in self._own:
+            self._slots[number].write(inner, part)
+            return len(part)
         piece = self._own_piece(number)
         if len(piece) < inner:
             piece.extend(bytes(inner - len(piece)))
@@ -79,9 +111,19 @@ class Draft:
     def _own_piece(self, number: int) -> bytearray:
         piece = self.pieces.get(number)
         if not isinstance(piece, bytearray):
-            piece = bytearray(self._base_piece(number) if piece is None else piece)
+            piece = bytearray(self._piece_below(number) if piece is None else piece)
+            self._drop_slot(number)
             self.pieces[number] = piece
         return piece
+
+    def _drop_slot(self, number: int) -> None:
+        if self._slots.pop(number, None) is not None:
+            self._own.discard(number)
+
+    def _piece_below(self, number: int) -> bytes | memoryview:
+        """A piece that is not in memory."""
+        slot = self._slots.get(number)
+        return self._base_piece(number) if slot is None else slot.read(0, slot.size)
 
     def _base_piece(self, number: int) -> bytes | memoryview:
         start = number * PIECE_SIZE
@@ -95,7 +137,9 @@ class Draft:
             last, inner = divmod(size, PIECE_SIZE)
             for number in [number for number in self.pieces if number > last or (number == last and not inner)]:
                 del self.pieces[number]
-            if inner and last in self.pieces:
+            for number in [number for number in self._slots if number > last or (number == last and not inner)]:
+                self._drop_slot(number)
+            if inner and self.has(last):
                 piece = self._own_piece(last)
                 del piece[inner:]
             self.base_size = min(self.base_size, size)
@@ -119,7 +163,10 @@ class Draft:
     def _read_piece(self, number: int, inner: int, size: int) -> bytes | memoryview:
         part: bytes | memoryview
         piece = self.pieces.get(number)
-        if piece is not None:
+        slot = None if piece is not None else self._slots.get(number)
+        if slot is not None:
+            part = slot.read(inner, size)
+        elif piece is not None:
             # a view would forbid a bytearray to grow
             part = (
                 bytes(piece[inner : inner + size])
@@ -150,6 +197,16 @@ class Draft:
         for number, piece in self.changed():
             yield number * PIECE_SIZE, bytes(piece)
 
-    def changed(self) -> Iterator[tuple[int, bytes | bytearray]]:
-        """The pieces that differ from the base, by number."""
-        return iter(sorted(self.pieces.items()))
+    def changed(self) -> Iterator[tuple[int, bytes | bytearray | memoryview]]:
+        """The pieces that differ from the base, by number, each read when its turn comes."""
+        for number in sorted((*self.pieces, *self._slots)):
+            piece = self.pieces.get(number)
+            yield number, self._piece_below(number) if piece is None else piece
+
+    def all_pieces(self) -> Iterator[tuple[int, bytes]]:
+        """As `changed`, of all pieces that are not only zeros: what somebody needs who does not have the base."""
+        for number in range(-(-self.size // PIECE_SIZE)):
+            if self.has(number) or number * PIECE_SIZE < self.base_size:
+                piece = bytes(self.read(number * PIECE_SIZE, PIECE_SIZE))
+                if piece != bytes(len(piece)):
+                    yield number, piece

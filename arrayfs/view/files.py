@@ -7,28 +7,28 @@ when the file is flushed, synced, renamed and released, never while it is writte
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array
 from arrayfs.container.grid import Coord
+from arrayfs.container.large import LARGE, Stretch
 from arrayfs.errors import FormatError, LimitError, RefusedError, StaleError
-from arrayfs.view import documents, dying, plain
+from arrayfs.view import documents, plain
 from arrayfs.view.arrays import ZarrArray
-from arrayfs.view.draft import PIECE_SIZE, BaseReader, Draft
+from arrayfs.view.content import Content, cut, draft_over, size_of, whole_of
+from arrayfs.view.draft import PIECE_SIZE, Draft
 from arrayfs.view.nodes import Binding, Directory, File
+from arrayfs.view.spill import Spill
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
 
-# A file without a name keeps up to this much in memory for the handles that still read it.
-KEPT_LIMIT = 64 << 20
 # An opaque chunk is one Binary element: its u32 size and two offsets of 4 bytes (format chapter 9).
 CHUNK_FILE_LIMIT = (1 << 32) - 8
 # A plain file is an array of pieces, of which u32 counts the number.
 FILE_LIMIT = ((1 << 32) - 1) * PIECE_SIZE
-# Pieces of a plain file that is being written are handed to the pool above this, so that memory stays bounded.
-DRAFT_LIMIT = 64 << 20
 
 
 class Files:
@@ -40,6 +40,7 @@ class Files:
         # Plain files that were flushed and not yet put into their arrays: a temporary name is mostly renamed at once.
         self.unsettled: dict[File, None] = {}
         self._unsettled_size = 0
+        self.spill = Spill(tree, self)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -60,23 +61,21 @@ class Files:
         self.load(file)
         if file.draft is not None:
             return file.draft.read(offset, size)
-        whole = file.kept
-        if whole is None:
+        if file.kept is None:
             binding = file.bindings[0] if file.bindings else None
-            if binding is None:
-                raise StaleError(errno.ESTALE, "the file was removed, and its content with it")
-            if binding.zarr is None and not file.synthetic and binding.array is not None:
+            if binding is not None and binding.zarr is None and not file.synthetic and binding.array is not None:
                 return plain.read(self._container, binding.array, file.size, offset, size)
-            whole = self.whole(file)
-            if file.opens:
-                file.kept = whole
-        return memoryview(whole)[offset : offset + size]
+            content = self.content(file)
+            if not file.opens:
+                return cut(content, offset, size)
+            file.kept = content
+        return cut(file.kept, offset, size)
 
-    def whole(self, file: File) -> bytes | memoryview:
-        """The whole content of a file."""
+    def content(self, file: File) -> Content:
+        """The content of a file, in memory only where that cannot be avoided, or it is small."""
         self.load(file)
         if file.draft is not None:
-            return file.draft.whole()
+            return file.draft
         if file.kept is not None:
             return file.kept
         if not file.bindings:
@@ -85,10 +84,15 @@ class Files:
         if file.synthetic:
             return self._tree.documents.render(binding.directory, binding.name)
         if binding.zarr is not None:
-            return binding.zarr.read(binding.coord)
+            return binding.zarr.content(binding.coord)
         if binding.array is None:
             return b""
-        return plain.read(self._container, binding.array, file.size, 0, file.size)
+        return Stretch(partial(plain.read, self._container, binding.array, file.size), 0, file.size)
+
+    def whole(self, file: File) -> bytes | memoryview:
+        """The whole content of a file, in memory."""
+        content = self.content(file)
+        return content.whole() if isinstance(content, Draft) else whole_of(content)
 
     def load(self, file: File) -> None:
         """Look at the array of a stored file, if nobody did yet."""
@@ -120,36 +124,41 @@ class Files:
             file.judged = False
         if file.draft is None:
             old = 0 if size == 0 else self.size(file)
-            file.draft = Draft(self._base(file) if old else None, old)
+            file.draft = self._begun(self.content(file)) if old else Draft(None, 0)
             file.judged = False
         return file.draft
 
     def own(self, file: File) -> None:
         """Have the content in a draft, so that it can be put under another name."""
         if file.draft is None or file.judged:
-            content = bytes(self.whole(file))
+            content = self.content(file)
+            if size_of(content) > LARGE:
+                self._pack(file)
+                draft = self._begun(content)
+            else:
+                draft = Draft(None, 0)
+                draft.write(0, bytes(self.whole(file)))
             self.unsettle(file)
-            file.draft = Draft(None, 0)
-            if content:
-                file.draft.write(0, content)
+            file.draft = draft
 
-    def _base(self, file: File) -> BaseReader:
-        """What the draft lies over: the file as it is kept now."""
-        binding = file.bindings[0] if file.bindings else None
-        if binding is not None and binding.zarr is None and not file.synthetic and binding.array is not None:
-            return partial(plain.read, self._container, binding.array, file.size)
-        whole = memoryview(self.whole(file))
-        return lambda offset, size: whole[offset : offset + size]
+    def _begun(self, content: Content) -> Draft:
+        """A draft over this content, which nobody writes to."""
+        return content.shared(self.spill.slots) if isinstance(content, Draft) else draft_over(content)
+
+    def _pack(self, file: File) -> None:
+        """A large plain file will be read where it is stored, though its array may be dropped: not out of memory."""
+        for binding in file.bindings:
+            if binding.array is not None:
+                self._container.pool.pack_array(binding.array)
 
     def write(self, file: File, offset: int, data: bytes) -> int:
         """Put `data` at `offset`. Raises RefusedError EFBIG where the file would cross the format's limit."""
         if offset + len(data) > CHUNK_FILE_LIMIT:
             self._check_size(file, offset + len(data))
+        self.spill.make_room()
         draft = self.open_draft(file)
-        draft.write(offset, data)
+        self.spill.count(draft.write(offset, data))
         file.kept = None
-        if len(draft.pieces) * PIECE_SIZE > DRAFT_LIMIT:
-            self._spill(file, draft)
         return len(data)
 
     def _check_size(self, file: File, size: int) -> None:
@@ -158,12 +167,11 @@ class Files:
         if size > limit:
             raise RefusedError(errno.EFBIG, f"a {'chunk' if is_chunk else 'plain'} file may have {limit} bytes")
 
-    def _spill(self, file: File, draft: Draft) -> None:
-        """A large plain file is being written: hand its pieces to the pool already."""
-        if len(file.bindings) != 1 or dying.counts_whole(self._tree, file):
-            return
+    def store_begun(self, file: File, draft: Draft) -> None:
+        """Put what was written so far of a plain file that has one name into its array."""
         self._store_plain(file, file.bindings[0], draft)
-        file.draft = Draft(self._base(file), file.size)
+        file.draft, file.kept = None, None
+        file.draft = draft_over(self.content(file))
 
     def truncate(self, file: File, size: int) -> None:
         """Cut the file, or let it grow by zeros. Raises RefusedError EFBIG as `write` does."""
@@ -193,8 +201,9 @@ class Files:
                 return  # half-written, perhaps: FLUSH is a hint, the old content stays what a commit takes
             self._judge_chunk(file, draft, places, final=final)
             return
+        self.spill.settle(file, draft)
         file.judged, file.fresh, file.authors = True, False, frozenset()
-        self.put_off(file, draft)
+        self.put_off(file, file.draft or draft)
         for binding in file.bindings:
             if binding.name in documents.NAMES:
                 if file.synthetic:  # it was made from the container; what a client wrote into it is the client's
@@ -202,7 +211,7 @@ class Files:
                     self._tree.synthetic.pop((binding.directory.ino, binding.name), None)
                     self._tree.materialise(binding.directory).children[binding.name] = file
                 self._tree.documents.changed(binding.directory, binding.name)
-        if self._unsettled_size > self._container.options.pool.dirty_limit // 4:
+        if self._unsettled_size > self._container.options.pool.dirty_limit // 4 or self.spill.is_full:
             self.settle_all()
 
     def _judge_chunk(
@@ -215,6 +224,9 @@ class Files:
                 continue
             try:
                 _check_length(*place, draft.size)
+                if draft.size > LARGE and place[0].takes_as_it_is(place[1], draft.size):
+                    self.bind_chunk(file, binding, *place, draft.shared(self.spill.slots))
+                    continue
                 # not before: a file of a wrong length may be long and hardly have bytes
                 content = draft.whole() if content is None else content
                 self.bind_chunk(file, binding, *place, content)
@@ -228,11 +240,14 @@ class Files:
         file.fresh, file.authors = False, frozenset()
 
     def bind_chunk(
-        self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview
+        self, file: File, binding: Binding, zarr: ZarrArray, coord: Coord, content: bytes | memoryview | Draft
     ) -> None:
         """Keep a file's content as a chunk. Raises FormatError (and nothing changed) if it can be none."""
-        _check_length(zarr, coord, len(content))
-        zarr.write(coord, content, file.mtime_ns)
+        _check_length(zarr, coord, size_of(content))
+        if isinstance(content, Draft):
+            zarr.write_draft(coord, content, file.mtime_ns)
+        else:
+            zarr.write(coord, content, file.mtime_ns)
         self._drop_plain(binding)
         binding.directory.children.pop(binding.name, None)
         binding.zarr, binding.coord = zarr, coord
@@ -259,7 +274,7 @@ class Files:
             if binding.zarr is None:
                 self._store_plain(file, binding, file.draft)
         if not file.bindings:
-            file.kept = file.draft.whole()
+            file.kept = file.draft
         # last: where the medium failed above, the next settling has to do it again
         del self.unsettled[file]
         self._unsettled_size -= file.draft.held
@@ -286,10 +301,10 @@ class Files:
     def _store_plain(self, file: File, binding: Binding, draft: Draft) -> None:
         container = self._container
         array = self.backing(binding)
+        new = array is None
         if array is None:
             array = binding.array = container.define(self.array_name(binding), plain.spec_of(0), {})
-            draft = _self_contained(draft)
-        plain.store(container, array, draft, file.mtime_ns)
+        plain.store(container, array, draft, file.mtime_ns, new=new)
         file.size = draft.size
         container.set_attributes(array, plain.attributes_of(draft.size, file.mode, file.mtime_ns))
 
@@ -315,12 +330,9 @@ class Files:
 
         keep_chunk: what the array has there stays: another file takes the name, which may not be judged yet.
         """
-        if len(file.bindings) == 1 and file.opens and file.draft is None:
-            try:
-                if self.size(file) <= KEPT_LIMIT:
-                    file.kept = bytes(self.whole(file))
-            except FormatError:
-                pass  # damaged: the open handles read an error either way
+        if len(file.bindings) == 1 and file.opens:
+            with suppress(FormatError):  # damaged: the open handles read an error either way
+                self._keep(file)
         place = None if keep_chunk else self.chunk_place(binding)  # it may also be one that a file hides
         if place is not None and place[0].has(place[1]):
             place[0].remove(place[1], self._tree.now())
@@ -337,13 +349,20 @@ class Files:
             if file.opens:
                 self._tree.nodes[file.ino] = file  # its handles still ask by its number
 
+    def _keep(self, file: File) -> None:
+        """The last name goes: have the content where handles find it without one."""
+        content = self.content(file)
+        if size_of(content) > LARGE:
+            self._pack(file)
+        if file.draft is None:
+            file.kept = content if size_of(content) > LARGE else bytes(whole_of(content))
+            file.size = size_of(content)
+
     def _hand_over(self, file: File) -> None:
         """The first of several names goes: make sure that the next one has the content too."""
         other = file.bindings[1]
         if other.zarr is None and other.array is None:
-            draft = Draft(None, 0)
-            draft.write(0, bytes(self.whole(file)))
-            self._store_plain(file, other, draft)
+            self._store_plain(file, other, self._begun(self.content(file)))
 
     def give_name(self, file: File, directory: Directory, name: str) -> Binding:
         """One more name for a file. Its content is judged for it at once unless it is still being written."""
@@ -356,16 +375,3 @@ class Files:
 def _check_length(zarr: ZarrArray, coord: Coord, size: int) -> None:
     if zarr.chunks.accepts(size) is False:
         raise FormatError(f"{size} bytes, but chunk {coord} of {zarr.array.name!r} has another length")
-
-
-def _self_contained(draft: Draft) -> Draft:
-    """A draft that needs no base: all of the file's content is in its pieces."""
-    if not draft.base_size:
-        return draft
-    copy = Draft(None, 0)
-    for number in range(-(-draft.size // PIECE_SIZE)):
-        piece = bytes(draft.read(number * PIECE_SIZE, PIECE_SIZE))
-        if any(piece):
-            copy.write(number * PIECE_SIZE, piece)
-    copy.size = draft.size
-    return copy

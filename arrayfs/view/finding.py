@@ -81,7 +81,7 @@ class Nodes:
         file = self.nodes[reader.ino] = File(reader.ino, reader.mtime_ns)
         file.size = reader.size
         with suppress(FormatError):  # damaged: the handles read an error either way
-            file.kept = reader.whole()
+            file.kept = reader.content()
         reader.become(file)
         return file
 

@@ -21,6 +21,7 @@ from arrayfs.errors import FormatError
 from arrayfs.view import merging, plain, populate
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
+from arrayfs.view.content import size_of
 from arrayfs.view.documents import FILE_ARRAY, NAMES
 from arrayfs.view.draft import Draft
 from arrayfs.view.nodes import Components, Directory, File
@@ -116,8 +117,8 @@ class Following:
         if not file.opens or file.draft is not None or file.kept is not None or place in zarr.array.changes:
             return
         with suppress(FormatError):  # damaged: who reads it gets an error either way
-            file.kept = zarr.read_committed(zarr.array.index, zarr.chunks, place)
-            file.size = len(file.kept)
+            file.kept = zarr.content_committed(zarr.array.index, zarr.chunks, place)
+            file.size = size_of(file.kept)
 
     def _known(self, path: Components) -> Directory | File | None:
         """The object at a path, without looking anything up."""

@@ -71,6 +71,7 @@ class JournaledTree(ClockedTree):
         self._following: Journal | None = None  # what `journal` is to be after the commit that is under way
         self._dismissed: list[Journal] = []
         super().__init__(container, look)
+        self.scratch_store = self._journals
 
     def _new_journal(self, header: Callable[[], LogHeader]) -> Journal:
         return Journal(self._journals, self._names, header)

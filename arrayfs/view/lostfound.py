@@ -21,7 +21,7 @@ NAME = "lost+found"
 # Only the user who mounted may look into it; the files are for reading.
 MODE = 0o040700
 STUB_MODE = 0o100400
-# Together the stubs hold as much memory as one plain file that is being written may (files.DRAFT_LIMIT).
+# Together the stubs hold as much memory as one plain file that is being written may (spill.DRAFT_LIMIT).
 SIZE_LIMIT = 64 << 20
 COUNT_LIMIT = 1000
 

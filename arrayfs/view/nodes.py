@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array
 from arrayfs.container.grid import Coord
+from arrayfs.view.content import Content
 from arrayfs.view.draft import Draft
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class File:
     """One inode that is a file: all its handles show one content.
 
     draft: what was written since the content was last put where its bindings keep it. judged: the draft was flushed and
-    is what a commit takes. kept: the whole content, held while the file is open and for a file without a name.
+    is what a commit takes. kept: the content, held while the file is open and for a file without a name.
     synthetic: a document that is made from the container and that no client wrote. opens, writers: open handles.
     checked: a stored document was compared with what the container says now.
     fresh: it was made and never judged, so nothing is kept under its names yet. authors: the handles by which the draft
@@ -131,7 +132,7 @@ class File:
         self.bindings: list[Binding] = []
         self.draft: Draft | None = None
         self.judged = False
-        self.kept: bytes | memoryview | None = None
+        self.kept: Content | None = None
         self.size = 0
         self.synthetic = False
         self.checked = False

@@ -94,16 +94,21 @@ def _read_piece(container: Container, array: Array, number: int, inner: int, siz
     return part if len(part) == size else bytes(part) + bytes(size - len(part))
 
 
-def store(container: Container, array: Array, draft: Draft, mtime_ns: int) -> None:
-    """Put what a draft changed into the file's array, and cut the array to the draft's size."""
+def store(container: Container, array: Array, draft: Draft, mtime_ns: int, *, new: bool = False) -> None:
+    """Put what a draft changed into the file's array, and cut the array to the draft's size.
+
+    new: the array has nothing of what the draft lies over.
+    """
     pieces = spec_of(draft.size)
     _drop_cut_off(container, array, draft, mtime_ns)
     if pieces.shape != array.spec.shape:
         container.respec(array, pieces, mtime_ns)
-    for number, piece in draft.changed():
+    for number, piece in draft.all_pieces() if new else draft.changed():
         container.put(array, (number,), element(piece), mtime_ns)
+    if new:
+        return
     last, inner = divmod(draft.base_size, PIECE_SIZE)
-    if inner and last not in draft.pieces:
+    if inner and not draft.has(last):
         _cut_piece(container, array, last, inner, mtime_ns)
 
 
@@ -113,7 +118,7 @@ def _drop_cut_off(container: Container, array: Array, draft: Draft, mtime_ns: in
     if kept >= min(array.spec.shape[0], -(-draft.size // PIECE_SIZE)):
         return  # the array is cut where the draft was, or nothing was cut
     for number in array.coords()[:, 0].tolist():
-        if number >= kept and number not in draft.pieces:
+        if number >= kept and not draft.has(number):
             container.put(array, (number,), None, mtime_ns)
 
 

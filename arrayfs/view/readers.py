@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from arrayfs.container.grid import Coord
 from arrayfs.errors import RefusedError
 from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.content import Content, cut
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.nodes import File
 
@@ -26,7 +27,7 @@ class ChunkReader:
     opens: how many there are. It is in `zarr.readers` until they are closed or the chunk becomes a file.
     """
 
-    __slots__ = ("_chunks", "_coord", "_file", "_index", "_place", "_tree", "_whole", "ino", "opens", "zarr")
+    __slots__ = ("_chunks", "_content", "_coord", "_file", "_index", "_place", "_tree", "ino", "opens", "zarr")
 
     # nothing changes the chunk but writing to it, or a commit of another mount, which gives it another number
     cacheable = True
@@ -41,7 +42,7 @@ class ChunkReader:
         self._index = zarr.array.index
         self._chunks = zarr.chunks
         self._file: OpenFile | None = None
-        self._whole: memoryview | None = None
+        self._content: Content | None = None
         zarr.readers[coord] = self
 
     def become(self, file: File) -> None:
@@ -49,7 +50,7 @@ class ChunkReader:
         del self.zarr.readers[self._coord]
         self._file = OpenFile(self._tree, file, write=False)
         file.opens += self.opens - 1
-        self._whole = None
+        self._content = None
 
     @property
     def alone(self) -> bool:
@@ -77,13 +78,13 @@ class ChunkReader:
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """Bytes from `offset`, fewer at the end of the file."""
         with self._tree.container.lock:
-            return self.whole()[offset : offset + size] if self._file is None else self._file.read(offset, size)
+            return cut(self.content(), offset, size) if self._file is None else self._file.read(offset, size)
 
-    def whole(self) -> memoryview:
-        """The whole chunk file as it was when it was opened. Raises FormatError, naming file, array and chunk."""
-        if self._whole is None:
-            self._whole = memoryview(self.zarr.read_committed(self._index, self._chunks, self._place))
-        return self._whole
+    def content(self) -> Content:
+        """The chunk file as it was when it was opened. Raises FormatError, naming file, array and chunk."""
+        if self._content is None:
+            self._content = self.zarr.content_committed(self._index, self._chunks, self._place)
+        return self._content
 
     def write(self, offset: int, data: bytes) -> int:
         """Refused: the handle reads."""

@@ -56,6 +56,8 @@ class Tree(Nodes):
     def __init__(self, container: Container, look: int = 3, numbers: InodeNumbers | None = None) -> None:
         super().__init__(container, numbers)
         self.read_only = container.read_only
+        # where what is being written goes when memory does not hold it
+        self.scratch_store = container.store
         self.documents = Documents(self, look)
         self.consolidated = ConsolidatedDocuments(self)
         self.stored_documents = StoredDocuments(self)
@@ -296,6 +298,7 @@ class Tree(Nodes):
         self.consolidated.settle()
         self._touched.clear()
         report = self.container.commit(message)
+        self.files.spill.slots.trim()
         if report is not None:
             self.control.committed(report, message)
         return report

@@ -1,5 +1,6 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --checksums | --journal | --tensorstore | --compact | --versions [--commits N]]`.
+[--profile | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
+--versions [--commits N]]`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchlib.checksums import checksums
 from benchlib.compacting import compacting
 from benchlib.dataset import LARGE, SMALL, Stored, store
 from benchlib.measure import Place
+from benchlib.memory import memory
 from benchlib.profiling import profile
 from benchlib.report import Results, report
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
@@ -35,8 +37,8 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
-    two_things = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.versions)
-    if any(two_things):
+    others = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.memory, wanted.versions)
+    if any(others):
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
@@ -59,7 +61,9 @@ def main() -> int:
 
 
 def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
-    """One of the benchmarks that compare two things only."""
+    """One of the benchmarks that are not about reading beside the peers."""
+    if wanted.memory:
+        return memory(folder, wanted.mebibytes, wanted.systems)
     if wanted.versions:
         return versions(folder, wanted.commits, rounds)
     if wanted.tensorstore:
@@ -83,6 +87,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
     parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
     parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
+    parser.add_argument("--memory", action="store_true", help="instead: the memory that writing much needs")
+    parser.add_argument("--mebibytes", type=int, default=4096, help="with --memory: how much each part writes (4096)")
     parser.add_argument("--json", default="", help="write the seconds and stolen shares of all rounds here")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
     return parser.parse_args()

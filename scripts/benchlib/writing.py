@@ -66,13 +66,18 @@ def mounted_empty(folder: Path, *, journaled: bool = True, array: ChunkSet | Non
         length = array.size // 4
         with Container.open(str(container), "a") as opened:
             opened.define(ARRAY, ArraySpec(DType("Float32"), (array.count * length,), (length,), ("x",)))
-    how = "with" if journaled else "without"
-    subprocess.run([sys.executable, str(HERE / "serve_writing.py"), str(container), str(mountpoint), how], check=True)
+    mount(container, mountpoint, "with" if journaled else "without")
     try:
         yield mountpoint
     finally:
         umount(str(mountpoint))
         shutil.rmtree(place)
+
+
+def mount(container: Path, mountpoint: Path, journal: str = "with") -> None:
+    """Mount a container for writing in a process of its own; "without": without a journal."""
+    command = [sys.executable, str(HERE / "serve_writing.py"), str(container), str(mountpoint), journal]
+    subprocess.run(command, check=True)
 
 
 def timed(program: Path, *arguments: str) -> float:

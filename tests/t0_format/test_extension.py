@@ -46,6 +46,7 @@ FULL = Extension(
     chunk_mtimes={1: np.array([10, -20], np.int64), 3: np.array([30], np.int64)},
     array_marks={0: MARK_OPAQUE, 9: 6},
     tag_changes=(TagChange("v2", 5), TagChange("v1", None)),
+    piece_crcs={0: np.array([1, 0xFFFFFFFF], np.uint32), 7: np.array([2], np.uint32)},
     unknown=((12, b"statistics"), (4_000_000_000, b"")),
 )
 
@@ -79,6 +80,7 @@ FULL_SECTIONS: list[tuple[int, bytes]] = [
     (11, struct.pack("<4I", 0, 1, 9, 6)),
     (12, b"statistics"),
     (13, struct.pack("<IQI", 2, 5, 0) + text("v2") + struct.pack("<QI", 0, 1) + text("v1")),
+    (14, struct.pack("<I4x4I3I", 2, 0, 2, 7, 1, 1, 0xFFFFFFFF, 2)),
     (4_000_000_000, b""),
 ]
 MINIMAL = Extension(LAYER, NO_PARENT, CONTAINER, 0, TIME)
@@ -105,6 +107,7 @@ def plain(extension: Extension) -> dict[str, Any]:
     """Return the fields as things that compare."""
     fields = {field.name: getattr(extension, field.name) for field in dataclasses.fields(extension)}
     fields["chunk_mtimes"] = {index: times.tolist() for index, times in extension.chunk_mtimes.items()}
+    fields["piece_crcs"] = {row: crcs.tolist() for row, crcs in extension.piece_crcs.items()}
     return fields | {"block_crcs": extension.block_crcs.tolist(), "holes": extension.holes.tolist()}
 
 
@@ -176,6 +179,8 @@ SECTION_ERRORS = [
     (10, struct.pack("<I4x4I", 2, 1, 0, 1, 0), "named twice"),
     (11, bytes(12), r"section 11 \(array marks\): 12 bytes are no multiple of 8"),
     (11, struct.pack("<4I", 1, 1, 1, 2), "named twice"),
+    (14, struct.pack("<I4x2II", 1, 0, 2, 5), r"section 14 \(piece checksums\): 20 bytes for 1 blocks with 2 pieces"),
+    (14, struct.pack("<I4x4I", 2, 1, 0, 1, 0), "named twice"),
 ]
 
 
@@ -263,7 +268,8 @@ EXTENSIONS = st.builds(
     renamed_from=st.dictionaries(U32, TEXTS, max_size=3),
     chunk_mtimes=st.dictionaries(U32, st.lists(I64, max_size=4).map(lambda row: np.array(row, np.int64)), max_size=3),
     array_marks=st.dictionaries(U32, U32, max_size=3),
-    unknown=st.dictionaries(st.integers(14, 2**32 - 1) | st.just(12), st.binary(max_size=20), max_size=3).map(
+    piece_crcs=st.dictionaries(U32, st.lists(U32, max_size=4).map(lambda row: np.array(row, np.uint32)), max_size=3),
+    unknown=st.dictionaries(st.integers(15, 2**32 - 1) | st.just(12), st.binary(max_size=20), max_size=3).map(
         lambda rows: tuple(sorted(rows.items()))
     ),
 )
