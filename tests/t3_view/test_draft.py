@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from arrayfs.store.scratch import Scratch
 from arrayfs.view import draft as draft_module
 from arrayfs.view.draft import PIECE_SIZE, Draft
+from arrayfs.view.slots import Slots
 from tests.profiles import examples
 
 SMALL_PIECE = 16
@@ -24,13 +26,35 @@ def over(base: bytes) -> Draft:
 
 
 class DraftMachine(RuleBasedStateMachine):
-    """`model` is the whole file."""
+    """`model` is the whole file. shared: drafts that were made of it, and what they have to read as."""
 
     @initialize(base=st.one_of(st.none(), st.binary(max_size=70)))
     def start(self, base: bytes | None) -> None:
         self.base = base
         self.draft = Draft(None, 0) if base is None else over(base)
         self.model = bytearray(base or b"")
+        self.slots = Slots(SMALL_PIECE, Scratch)
+        self.shared: list[tuple[Draft, bytes]] = []
+
+    @rule()
+    def put_on_disk(self) -> None:
+        self.draft.put_on_disk(self.slots)
+        assert self.draft.held == 0
+
+    @rule(take=st.booleans())
+    def share(self, take: bool) -> None:
+        """What is written to one of two the other does not see; the machine goes on with either."""
+        other = self.draft.shared(self.slots)
+        if take:
+            self.draft, other = other, self.draft
+        self.shared.append((other, bytes(self.model)))
+
+    @rule()
+    def give_one_up(self) -> None:
+        """Its slots are used again."""
+        if self.shared:
+            self.shared.pop(0)
+        self.slots.trim()
 
     @rule(offset=sizes, data=st.binary(max_size=40))
     def write(self, offset: int, data: bytes) -> None:
@@ -65,6 +89,7 @@ class DraftMachine(RuleBasedStateMachine):
         assert bytes(self.draft.whole()) == self.model
         assert self.draft.held == sum(map(len, self.draft.pieces.values()))
         assert self.draft.base_size <= self.draft.size
+        assert all(bytes(other.whole()) == content for other, content in self.shared)
 
     @invariant()
     def changed_pieces_over_what_is_left_of_the_base_are_the_file(self) -> None:
@@ -80,7 +105,7 @@ class DraftMachine(RuleBasedStateMachine):
 
 def test_draft_does_what_a_bytearray_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft_module, "PIECE_SIZE", SMALL_PIECE)
-    run_state_machine_as_test(DraftMachine, settings=examples(80, steps=20))
+    run_state_machine_as_test(DraftMachine, settings=examples(60, steps=20))
 
 
 @given(st.integers(-2, 2), st.integers(-2, 2), st.integers(0, 2))
@@ -114,3 +139,22 @@ def test_file_of_zeros_holds_nothing() -> None:
     draft.write(1 << 39, b"x")
     assert draft.held <= PIECE_SIZE
     assert bytes(draft.read((1 << 39) - 1, 3)) == b"\0x\0"
+
+
+def test_slots_that_nobody_has_are_used_again_and_given_back() -> None:
+    slots, draft = Slots(PIECE_SIZE, Scratch), Draft(None, 0)
+    for number in range(4):
+        draft.write(number * PIECE_SIZE, bytes([number]) * PIECE_SIZE)
+    other = draft.shared(slots)
+    assert (draft.held, slots.size) == (0, 4 * PIECE_SIZE)
+    draft.write(3, b"changed")
+    draft.put_on_disk(slots)
+    assert (bytes(draft.read(2, 9)), bytes(other.read(2, 9))) == (b"\0changed\0", bytes(9))
+    assert slots.size == 5 * PIECE_SIZE
+    draft.write(4, b"x")  # into its own slot, without another
+    assert (draft.held, slots.size, bytes(draft.read(3, 3))) == (0, 5 * PIECE_SIZE, b"cxa")
+    del other
+    assert slots.size == 4 * PIECE_SIZE
+    draft.truncate(0)
+    slots.trim()
+    assert slots.size == 0
