@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -38,8 +39,9 @@ def compacting(folder: Path, rounds: int, mebibytes: int = 2048) -> str:
     """A table: seconds of each, how many times as fast as `cp`, and the memory that it took."""
     original = folder / "original"
     _make(original, mebibytes)
+    peaks: list[int] = []
     runs: dict[str, Callable[[Path], float]] = {
-        "cp": _cp, "cp, sync and rm": _cp_sync_rm, "arrayfs compact": _compact,
+        "cp": _cp, "cp, sync and rm": _cp_sync_rm, "arrayfs compact": partial(_compact, peaks),
     }  # fmt: skip
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds):
@@ -58,7 +60,7 @@ def compacting(folder: Path, rounds: int, mebibytes: int = 2048) -> str:
         for name, times in seconds.items()
     ]
     ratio = median(seconds["cp, sync and rm"]) / median(seconds["arrayfs compact"])
-    return "\n".join([*lines, f"against cp, sync and rm: {ratio:.2f}; memory at most {max(_peaks)} MiB"])
+    return "\n".join([*lines, f"against cp, sync and rm: {ratio:.2f}; memory at most {max(peaks)} MiB"])
 
 
 def _make(folder: Path, mebibytes: int) -> None:
@@ -83,17 +85,14 @@ def _cp_sync_rm(folder: Path) -> float:
     return _seconds(["sh", "-c", f"cp {folder}/*.af {there} && sync {there}/*.af && rm {folder}/*.af"])
 
 
-def _compact(folder: Path) -> float:
+def _compact(peaks: list[int], folder: Path) -> float:
+    """peaks: gets the MiB that it took."""
     start = time.monotonic()
     command = [sys.executable, "-c", COMPACT, str(folder / "t.af")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds = time.monotonic() - start
-    _peaks.append(int(done.stdout) // 1024)
+    peaks.append(int(done.stdout) // 1024)
     return seconds
-
-
-# MiB of each run
-_peaks: list[int] = []
 
 
 def _elsewhere(folder: Path) -> Path:
