@@ -39,8 +39,8 @@ EARLY = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
-    """codec: of all blocks, None for no compression, KEEP as they were; block_size: bytes to which small chunks are
-    packed, None for the usual, and then larger blocks stay.
+    """codec: of all blocks but those of more than COMPRESSED_LIMIT, which stay; None for no compression, KEEP as they
+    were. block_size: bytes to which small chunks are packed, None for the usual, and then larger blocks stay.
     """
 
     codec: str | None = KEEP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from arrayfs.container.array import ArraySpec
+from arrayfs.container.container import Container
+from arrayfs.container.large import LARGE, Spilled, Stretch
+from arrayfs.format.model import DType
 from arrayfs.view.paths import show
 from tests.mounts import Mounted
 from tests.t0_format.golden import VECTORS, expected
@@ -306,3 +311,18 @@ def test_names_of_the_crate_are_those_that_the_mount_shows(mounted: Mounted) -> 
         name for name in answers if not name.startswith(".arrayfs/")
     }
     assert all(show(part) == part for name in ("plain", "100%") for part in name.split("/"))
+
+
+def test_the_crate_reads_large_chunks_that_came_in_parts(tmp_path: Path) -> None:
+    """Blocks that are not compressed, with checksums of their pieces beside them."""
+    size = LARGE + 12345
+    content = random.Random(1).randbytes(size)
+    url = tmp_path / "t.af"
+    Container.create(str(url))
+    with Container.open(str(url), "a") as container:
+        array = container.define("a", ArraySpec(DType("UInt8"), (size,), (size,), ("x",)))
+        container.put(
+            array, (0,), Spilled(b"", Stretch(lambda start, count: content[start : start + count], 0, size)), 1
+        )
+    (chunk,) = crate.reads(url)["a"]["chunks"]
+    assert chunk["sha256"] == hashlib.sha256(content).hexdigest()
