@@ -291,7 +291,12 @@ class ConsolidatedDocuments:
         keys: dict[str, None] = {}
         for tree in known.trees:
             prefix = "/".join(tree)
-            keys.update(dict.fromkeys(key for key in entries if not prefix or (key + "/").startswith(prefix + "/")))
+            # also what was put in by us: it may be gone again
+            keys.update(
+                dict.fromkeys(
+                    key for key in (*entries, *known.otherwise) if not prefix or (key + "/").startswith(prefix + "/")
+                )
+            )
             below = self._directory(directory, tree)
             nodes.update(() if below is None else (tree + path for path in self._walk(below)))
         for path in sorted(nodes):
