@@ -140,10 +140,10 @@ class ConsolidatedDocuments:
     def _may_be(self, name: str, file: File) -> bool:
         """Whether a document may be a consolidated one, as far as can be told without a parser."""
         if self._tree.stored_documents.size(file) > DOCUMENT_LIMIT:
-            self._tree.warn(
-                f"{'/'.join(self._tree.path_of(file.bindings[0]))}: more than {DOCUMENT_LIMIT} bytes: what it "
-                "consolidates is shown as it was written"
-            )
+            path = "/".join(self._tree.path_of(file.bindings[0]))
+            warning = f"{path}: more than {DOCUMENT_LIMIT} bytes: what it consolidates is shown as it was written"
+            if warning not in self._tree.warnings:
+                self._tree.warn(warning)
             return False
         return name == V2_NAME or MEMBER.encode() in self._tree.stored_documents.content(file)
 
@@ -271,7 +271,7 @@ class ConsolidatedDocuments:
     def _compare_one(
         self, directory: Directory, name: str, known: Consolidated, entries: dict[str, object], key: str
     ) -> None:
-        (now, time_ns), place = self._now(directory, name, key), digest(key)
+        now, time_ns = self._now(directory, name, key)
         if now is UNKNOWN:
             return  # what was shown stays
         known.otherwise.pop(key, None)
@@ -279,8 +279,9 @@ class ConsolidatedDocuments:
         if now is NO_ATTRIBUTES:
             now = {} if said == {} else NO_DOCUMENT
         if says_the_same(said, now):
-            known.differing.pop(place, None)
-        elif known.differing.get(place) != digest(now):
+            if known.differing:
+                known.differing.pop(digest(key), None)
+        elif not known.differing or known.differing.get(digest(key)) != digest(now):
             known.otherwise[key] = now
             known.newest_ns = max(known.newest_ns, time_ns)
 
@@ -290,7 +291,12 @@ class ConsolidatedDocuments:
         keys: dict[str, None] = {}
         for tree in known.trees:
             prefix = "/".join(tree)
-            keys.update(dict.fromkeys(key for key in entries if not prefix or (key + "/").startswith(prefix + "/")))
+            # also what was put in by us: it may be gone again
+            keys.update(
+                dict.fromkeys(
+                    key for key in (*entries, *known.otherwise) if not prefix or (key + "/").startswith(prefix + "/")
+                )
+            )
             below = self._directory(directory, tree)
             nodes.update(() if below is None else (tree + path for path in self._walk(below)))
         for path in sorted(nodes):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from arrayfs.container.array import Array, ArraySpec
 from arrayfs.container.stack import Span, attributes_of
 from arrayfs.errors import FormatError, LimitError
-from arrayfs.format.dtypes import BINARY, leaf
+from arrayfs.format.dtypes import leaf
 from arrayfs.format.model import AttributeValue, DType
 from arrayfs.view import entries, paths, plain, zarr2, zarr3
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
-from arrayfs.view.metadata import DOCUMENT_LIMIT, ArrayDocument, GroupDocument, KeyStyle
+from arrayfs.view.metadata import DOCUMENT_LIMIT, ArrayDocument, GroupDocument, KeyStyle, opaque_spec
 from arrayfs.view.nodes import Directory, File
 from arrayfs.view.reshaping import follow_spec
 
@@ -294,6 +294,7 @@ class Documents:
             self._follow(directory, zarr, look, document)
             return
         if zarr is not None and not self._has_any(directory) and not self.synthetic_names(directory):
+            self._keep_attributes(directory)
             zarr.gone = True  # rm -r takes the document first; an editor brings it back
             self._tree.watch(directory)
         elif zarr is not None and (document is not None or self._has_any(directory)):
@@ -348,11 +349,20 @@ class Documents:
 
     def dissolve(self, directory: Directory, zarr: ZarrArray) -> None:
         """The array is one no more: its chunk files become plain files, none loses a byte."""
+        self._keep_attributes(directory)
         self._tree.release_chunks(zarr)
         if zarr.array.name in self._container:
             self._container.remove(zarr.array)
         directory.zarr = None
         directory.array_name = None
+
+    def _keep_attributes(self, directory: Directory) -> None:
+        """What a `.zattrs` says of is about to go: what it shows of the container's attributes is its own now."""
+        file = directory.children.get(".zattrs")
+        if isinstance(file, File) and not file.writers:
+            self._tree.stored_documents.check(file)
+            self._tree.stored_documents.keep_as_shown(file)
+            self._tree.files.settle(file)
 
     def _uncount(self, directory: Directory) -> None:
         """A client's document is here now: the array makes no group documents appear above it any more."""
@@ -381,6 +391,7 @@ class Documents:
     def drop_root_attributes(self) -> None:
         """At a commit: a root group whose document is gone has no attributes any more."""
         if self._root_left and FILE_ARRAY in self._container:
+            self._keep_attributes(self._tree.root)
             self._container.remove(self._container.get(FILE_ARRAY))
         self._root_left = False
 
@@ -388,10 +399,3 @@ class Documents:
 def opaque_name(directory: Directory) -> str:
     """The container's name of an opaque array in this directory."""
     return plain.CHUNKS + "/".join(directory.path())
-
-
-def opaque_spec(document: ArrayDocument) -> ArraySpec:
-    """An opaque array: one Binary element for each chunk file."""
-    counts = tuple(-(-n // c) if c else 0 for n, c in zip(document.shape, document.chunk_shape, strict=True))
-    axes = tuple(f"chunk_{axis}" for axis in range(len(counts)))
-    return ArraySpec(BINARY, counts, (1,) * len(counts), axes)

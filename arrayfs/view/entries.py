@@ -16,6 +16,7 @@ V3_NAME = "zarr.json"
 MEMBER = "consolidated_metadata"
 V2_DOCUMENTS = (".zgroup", ".zarray", ".zattrs")
 DIGEST_SIZE = 8  # bytes; each guards one comparison with one other content
+_canonical = json.JSONEncoder(sort_keys=True).encode
 
 # What there is in the place of a document's content: no such document; one that nobody can read now; no `.zattrs`
 # beside a document of v2, which means the same as an empty one.
@@ -77,7 +78,3 @@ def digests_from_bytes(payload: bytes | tuple[bytes, ...]) -> dict[bytes, bytes]
     data = payload if isinstance(payload, bytes) else b""
     whole = range(0, len(data) - 2 * DIGEST_SIZE + 1, 2 * DIGEST_SIZE)
     return {data[n : n + DIGEST_SIZE]: data[n + DIGEST_SIZE : n + 2 * DIGEST_SIZE] for n in whole}
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True)

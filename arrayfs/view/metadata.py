@@ -103,6 +103,13 @@ class GroupDocument:
     typed: dict[str, AttributeValue] = field(default_factory=dict)
 
 
+def opaque_spec(document: ArrayDocument) -> ArraySpec:
+    """An opaque array: one Binary element for each chunk file."""
+    counts = tuple(-(-n // c) if c else 0 for n, c in zip(document.shape, document.chunk_shape, strict=True))
+    axes = tuple(f"chunk_{axis}" for axis in range(len(counts)))
+    return ArraySpec(BINARY, counts, (1,) * len(counts), axes)
+
+
 # --- JSON text ------------------------------------------------------------------------------------------------------
 
 

@@ -177,6 +177,14 @@ def test_entries_follow_what_changes_comes_and_goes(
     assert consolidating.tree.stored_documents.content(file) == consolidating.written
 
 
+def test_what_came_goes_with_the_directory_above_it(consolidating: Consolidating) -> None:
+    consolidating.put_all(first=False)
+    consolidating.put_array("g/n", 8)
+    assert consolidating.keys("g/n") < consolidating.entries().keys()
+    consolidating.tree.rename(ROOT, "g", ROOT, "h", no_replace=False)
+    assert consolidating.entries().keys() == consolidating.keys("a", "h", "h/b", "h/n")
+
+
 def test_zarr_python_believes_what_is_true(consolidating: Consolidating, step: Callable[[Consolidating], None]) -> None:
     consolidating.put_all(first=False)
     step(consolidating)

@@ -140,3 +140,21 @@ def test_attributes_of_the_crate_beside_a_document_without_any(tree: Tree) -> No
         assert json.loads(read(tree, "b/.zattrs"))["n"] == 7
         tree = reopened(tree, look)
     tree.container.close()
+
+
+def test_what_a_document_showed_stays_when_the_array_goes(tree: Tree) -> None:
+    """`.zattrs` showed what the crate had changed; who removes or replaces `.zarray` does not change it back."""
+    for name in "bc":
+        write(tree, f"{name}/.zarray", v2((3,), (2,), ".").content)
+        write(tree, f"{name}/.zattrs", b'{"n": 1}')
+    tree.commit()
+    with Container.open(f"{tree.container.store.url}/t.af", "a") as container:
+        for name in "bc":
+            container.set_attributes(container.get(name), {"n": INT32})
+    assert tree.refresh()
+    unlink(tree, "b/.zarray")
+    write(tree, "c/.zarray", v2((3,), (2,), ".").content.replace(b"|u1", b">i8"))
+    for _ in range(2):
+        assert [json.loads(read(tree, f"{name}/.zattrs"))["n"] for name in "bc"] == [7, 7]
+        tree = reopened(tree)
+    tree.container.close()
