@@ -96,5 +96,9 @@ class MountError(ArrayFSError, RuntimeError):
     """A mount that could not be made, reached or ended."""
 
 
+class MountOptionError(MountError, ValueError):
+    """A mount option that is not known, or whose value makes no sense."""
+
+
 class DaemonDiedError(MountError):
     """The process that serves a mount was killed or crashed, and could not say why."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,6 +21,7 @@ from arrayfs.cli.journal import journal
 from arrayfs.cli.log import log
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
+from arrayfs.cli.mount_helper import is_call_of_mount_fuse, run_for_mount_fuse
 from arrayfs.cli.repair import repair
 from arrayfs.cli.restore import restore
 from arrayfs.cli.status import status
@@ -109,4 +111,6 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line of this process."""
+    if is_call_of_mount_fuse(sys.argv[1:], list(commands.commands)):
+        sys.exit(run_for_mount_fuse(sys.argv[1:]))
     commands(prog_name="arrayfs")
