@@ -12,6 +12,7 @@ import click
 from arrayfs.cli.blame import blame
 from arrayfs.cli.commit import commit
 from arrayfs.cli.compact import compact
+from arrayfs.cli.convert import convert
 from arrayfs.cli.create import create
 from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
@@ -102,7 +103,7 @@ COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
     *(log, show, diff, blame, restore, tag),
-    *(compact, verify, repair, journal),
+    *(compact, convert, verify, repair, journal),
 )
 
 for command in COMMANDS:
