@@ -27,6 +27,9 @@ Example:
   arrayfs convert weather.af temperature ocean/salinity --codec zstd
 """
 
+# Nothing is changed twice here, so there is no use in keeping much of it unpacked.
+DIRTY_LIMIT = 64 << 20
+
 
 @click.command(short_help="Store what a client encoded as numbers.", epilog=EXAMPLE)
 @click.argument("container")
@@ -83,7 +86,7 @@ def convert(
         finally:
             opened.close()
         return
-    options = ContainerOptions(PoolOptions(None if codec == "none" else codec))
+    options = ContainerOptions(PoolOptions(None if codec == "none" else codec, dirty_limit=DIRTY_LIMIT))
     with opened_for_writing(container, options) as opened:
         plans, refused = _plans(opened.at(opened.versions().newest), wanted)
         if refused and not everything:
