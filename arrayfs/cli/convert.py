@@ -70,7 +70,7 @@ def convert(
     types, text of fixed length, times other than in ns, codecs that are not known) is refused, with the reason: with
     --all and --dry-run such arrays are listed, otherwise nothing is converted, and the exit code is 1.
 
-    It is one commit: when it ends early, nothing has happened. Needs zarr-python (pip install 'arrayfs[convert]').
+    It is one commit: when it ends early, nothing has happened. Needs zarr-python (pip install 'zarr>=3.0.8').
     CONTAINER may also be a directory where one is mounted; the mount shows the new version as any other that somebody
     commits.
     """

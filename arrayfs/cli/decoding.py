@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.errors import UnconvertibleError
@@ -34,11 +35,15 @@ class ZarrDecoder:
         self._files.update((key, self._buffer(content)) for key, content in chunks.items())
         try:
             with _quietly():
-                found: NDArray[Any] = self._array[region]
-                return found
+                found = self._array[region]
         finally:
             for key in chunks:
                 del self._files[key]
+        if isinstance(found, str | bytes):  # of a scalar; numpy would take zeros at its end for padding
+            text = np.empty((), object)
+            text[()] = found
+            return text
+        return np.asarray(found)
 
 
 def require() -> None:
@@ -46,7 +51,7 @@ def require() -> None:
     try:
         import zarr.storage  # noqa: F401
     except ImportError as error:
-        raise UnconvertibleError(f"decoding needs zarr-python (pip install 'arrayfs[convert]'): {error}") from None
+        raise UnconvertibleError(f"decoding needs zarr-python (pip install 'zarr>=3.0.8'): {error}") from None
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def _decoded(
     for region in regions(Grid(spec.shape, conversion.outer), spec.chunk_shape, coords, element, REGION_SIZE):
         files = files or {"/".join(zarr.keys.components(coord)): zarr.read(coord) for coord in region.coords}
         try:
-            values = np.asarray(decoder.read(files, tuple(map(slice, region.start, region.stop))))
+            values = decoder.read(files, tuple(map(slice, region.start, region.stop)))
         except (ArrayFSError, MemoryError):
             raise
         except Exception as error:
@@ -143,7 +143,8 @@ def _cut(conversion: Conversion, region: Region, values: NDArray[Any]) -> Iterat
         if file not in there:
             continue
         box = zip(first, spec.chunk_shape, region.start, region.stop, strict=True)
-        part = values[tuple(slice(a - s, min(a + n, e) - s) for a, n, s, e in box)]
+        place: tuple[Any, ...] = tuple(slice(a - s, min(a + n, e) - s) for a, n, s, e in box)
+        part = values[(*place, ...)]  # `...`: a scalar stays an array
         content = _content(conversion.path, spec, part)
         if outer != spec.chunk_shape and content == _fill(spec, part.shape):
             continue

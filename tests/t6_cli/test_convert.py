@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec
+from zarr.storage import MemoryStore
 
 from arrayfs.cli.exit_codes import ExitCode
 from arrayfs.container.array import Array
@@ -21,7 +23,7 @@ from arrayfs.container.grid import Coord
 from arrayfs.view import converting
 from arrayfs.view.tree import Tree, open_tree
 from tests.t3_view.test_documents_over_mounts import ino, write
-from tests.t3_view.zarr_python import changed, client_files
+from tests.t3_view.zarr_python import changed, client_files, memory_store
 from tests.t3_view.zarr_python import open_tree as open_files
 from tests.t4_fuse.promises import keeps
 from tests.t6_cli.conftest import DEADLINE, Arrayfs, Place
@@ -64,8 +66,16 @@ CONVERTED: dict[str, tuple[Any, int, dict[str, object], str, tuple[int, ...]]] =
     "times": (np.arange(20).astype("M8[ns]"), 3, flat("M8[ns]"), "TimestampNs", (8,)),
     "texts": (TEXTS, 3, flat(str, fill_value="-"), "String", (8,)),
     "texts in shards": (TEXTS, 3, flat(str, chunks=(2,), shards=(8,)), "String", (2,)),
-    "bytes": (np.array([b"", b"ab"] * 10, object), 3, flat(zarr.dtype.VariableLengthBytes()), "Binary", (8,)),
+    "bytes": (np.array([b"", b"ab\0"] * 10, object), 3, flat(zarr.dtype.VariableLengthBytes()), "Binary", (8,)),
     "scalar": (np.array(2.5), 3, {"shape": (), "dtype": "f8"}, "Float64", ()),
+    "scalar text": (np.array("é", object), 3, {"shape": (), "dtype": str}, "String", ()),
+    "scalar bytes": (
+        np.array(b"a\0", object),
+        3,
+        {"shape": (), "dtype": zarr.dtype.VariableLengthBytes()},
+        "Binary",
+        (),
+    ),
     "v2": (VALUES, 2, f4(dtype=">f8", order="F"), "Float64", (5, 5, 5)),
     "v2 slashes": (VALUES, 2, f4(chunk_key_encoding={"name": "v2", "separator": "/"}), "Float32", (5, 5, 5)),
     "v2 texts": (TEXTS, 2, flat(str, fill_value=""), "String", (8,)),
@@ -162,9 +172,10 @@ def test_values_and_all_else_stay(arrayfs: Arrayfs, tmp_path: Path) -> None:
         assert [str(getattr(before.metadata, key, None)) for key in kept] == [
             str(getattr(now.metadata, key, None)) for key in kept
         ]
+    assert files_of(tree, "scalar bytes")["c"] == b"\1\0\0\0" b"\2\0\0\0" b"a\0"
     tree.close()
     assert arrayfs("verify", path).exit_code == ExitCode.DONE
-    assert "convert 15 arrays" in arrayfs("log", path).stdout
+    assert "convert 17 arrays" in arrayfs("log", path).stdout
     assert arrayfs("convert", path, "--all").output == "nothing to do\n"
     assert arrayfs("convert", path, "zstd").output == "nothing to do\n"
 
@@ -214,6 +225,24 @@ def test_groups_the_root_and_names_that_are_taken(arrayfs: Arrayfs, tmp_path: Pa
     assert arrayfs("convert", path, "--all").exit_code == ExitCode.DONE
     tree = open_tree(str(path))
     assert same(open_files(files_of(tree, ""))[...], VALUES.astype("f4"))
+    tree.close()
+
+
+@pytest.mark.parametrize("look", [2, 3])
+def test_consolidated_metadata_says_what_was_converted(arrayfs: Arrayfs, tmp_path: Path, look: Literal[2, 3]) -> None:
+    store: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        group = zarr.create_group(MemoryStore(store), zarr_format=look)
+        group.create_array("a", **f4())[...] = VALUES.astype("f4")  # type: ignore[arg-type]
+        zarr.consolidate_metadata(group.store)
+    path = made(tmp_path, {"g": {key: content.to_bytes() for key, content in store.items()}})
+    assert arrayfs("convert", path, "g").exit_code == ExitCode.DONE
+    tree = open_tree(str(path))
+    shown = zarr.open_group(memory_store(files_of(tree, "g")), mode="r", use_consolidated=True)["a"]
+    assert isinstance(shown, zarr.Array)
+    assert shown.compressors == ()
+    assert same(shown[...], VALUES.astype("f4"))
     tree.close()
 
 

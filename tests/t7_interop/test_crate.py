@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from arrayfs.cli.main import commands
 from arrayfs.view.paths import show
 from tests.mounts import Mounted
 from tests.t0_format.golden import VECTORS, expected
@@ -306,3 +308,21 @@ def test_names_of_the_crate_are_those_that_the_mount_shows(mounted: Mounted) -> 
         name for name in answers if not name.startswith(".arrayfs/")
     }
     assert all(show(part) == part for name in ("plain", "100%") for part in name.split("/"))
+
+
+def test_what_was_converted_are_numbers_to_the_crate(mounted: Mounted) -> None:
+    crate.program()
+    values = np.random.default_rng(3).normal(size=SHAPE)
+    for name, options in {"zstd": {}, "sharded": {"shards": (6, 4)}, "v2": {"zarr_format": 2}}.items():
+        array = zarr.create_array(LocalStore(mounted / name), shape=SHAPE, chunks=CHUNKS, dtype="f8", **options)
+        array[...] = values
+        array.attrs["units"] = "K"
+    mounted.umount()
+    assert CliRunner().invoke(commands, ["convert", str(mounted.container), "--all"]).exit_code == 0
+    for options in crate.CRATES:
+        answers = crate.reads(mounted.container, *options)
+        for name in ("zstd", "sharded", "v2"):
+            assert answers[name]["chunk_shape"] == list(CHUNKS)
+            assert matches(contents(values), answers[name], "data_")
+            assert attributes_as_json(answers[name]["attributes"]) == {"units": "K"}
+        assert not any(name.startswith(".arrayfs/chunks/") for name in answers)
