@@ -39,10 +39,6 @@ class ZarrDecoder:
         finally:
             for key in chunks:
                 del self._files[key]
-        if isinstance(found, str | bytes):  # of a scalar; numpy would take zeros at its end for padding
-            text = np.empty((), object)
-            text[()] = found
-            return text
         return np.asarray(found)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.grid import Grid
 from arrayfs.errors import UnconvertibleError
+from arrayfs.format.dtypes import element_size
 from arrayfs.view import plain, zarr2, zarr3
 from arrayfs.view.chunks import OpaqueChunks
 from arrayfs.view.metadata import ArrayDocument, dump_json, first_json, grid_fits, lengths
@@ -100,6 +101,8 @@ def plan(tree: Tree, directory: Directory) -> Conversion:
                 break
         else:
             raise ValueError("its shape or its chunks are beyond the container's limits")
+        if not now.shape and element_size(now.native.dtype) is None:
+            raise ValueError("zarr-python reads a single text, or bytes, without the zeros at its end")
     except ValueError as error:
         raise UnconvertibleError(str(error)) from None
     conversion = Conversion(

@@ -106,9 +106,9 @@ def _decoded(
         files = files or {"/".join(zarr.keys.components(coord)): zarr.read(coord) for coord in region.coords}
         try:
             values = decoder.read(files, tuple(map(slice, region.start, region.stop)))
-        except (ArrayFSError, MemoryError):
+        except ArrayFSError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a codec says of bytes that are not its own
             which = " to ".join(dict.fromkeys(map(str, (region.coords[0], region.coords[-1]))))
             text = f"{conversion.path}: chunk {which} cannot be decoded: {type(error).__name__}: {error}"
             raise UnconvertibleError(text) from error
@@ -120,12 +120,13 @@ def _decoded(
 
 def _as_stored(conversion: Conversion, values: NDArray[Any]) -> NDArray[Any]:
     """The values little-endian, as they are otherwise. Raises UnconvertibleError for another type."""
-    if element_size(conversion.spec.dtype) is None:
-        return values
-    wanted = numpy_dtype(conversion.spec.dtype)
-    if values.dtype.newbyteorder("<") != wanted:
-        raise UnconvertibleError(f"{conversion.path}: its chunks decode to {values.dtype}, not to {wanted}")
-    return values.astype(wanted, copy=False)
+    dtype = conversion.spec.dtype
+    varies = element_size(dtype) is None
+    # text and bytes of fixed length lose zeros at their end
+    fits = values.dtype.kind not in "SU" if varies else values.dtype.newbyteorder("<") == numpy_dtype(dtype)
+    if not fits:
+        raise UnconvertibleError(f"{conversion.path}: its chunks decode to {values.dtype}, not to {dtype.name}")
+    return values if varies else values.astype(numpy_dtype(dtype), copy=False)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -154,11 +155,14 @@ def _cut(conversion: Conversion, region: Region, values: NDArray[Any]) -> Iterat
 def _content(path: str, spec: ArraySpec, part: NDArray[Any]) -> bytes:
     if element_size(spec.dtype) is not None:
         return part.tobytes()
+    elements = part.ravel().tolist()
+    strange = {type(element).__name__ for element in elements if not isinstance(element, str | bytes)}
+    if strange:
+        raise UnconvertibleError(f"{path}: elements of {', '.join(sorted(strange))}, neither text nor bytes")
     try:
-        elements = [element.encode() if isinstance(element, str) else bytes(element) for element in part.ravel()]
-    except (TypeError, UnicodeEncodeError) as error:
-        raise UnconvertibleError(f"{path}: an element is neither text nor bytes: {error}") from None
-    return _join(spec, elements)
+        return _join(spec, [element.encode() if isinstance(element, str) else element for element in elements])
+    except UnicodeEncodeError as error:
+        raise UnconvertibleError(f"{path}: a text that is not Unicode: {error}") from None
 
 
 def _join(spec: ArraySpec, elements: list[bytes]) -> bytes:
