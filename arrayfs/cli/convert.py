@@ -90,9 +90,9 @@ def convert(
     with opened_for_writing(container, options) as opened:
         plans, refused = _plans(opened.at(opened.versions().newest), wanted)
         if refused and not everything:
-            raise UnconvertibleError("; ".join(f"{path}: {reason}" for path, reason in refused.items()))
+            raise UnconvertibleError("; ".join(f"{path or '/'}: {reason}" for path, reason in refused.items()))
         done = _convert(opened, plans, as_json=as_json)
-        names = ", ".join(each.path for each in done) if len(done) < 4 else text.count(len(done), "array")
+        names = ", ".join(each.path or "/" for each in done) if len(done) < 4 else text.count(len(done), "array")
         report = opened.commit(message if message is not None else f"convert {names}") if done else None
     _echo(done, refused, report, dry_run=False, as_json=as_json)
 
@@ -109,7 +109,7 @@ def _plans(container: Container, wanted: Sequence[str]) -> tuple[list[Conversion
         raise ArrayNotFoundError(f"no array with a document, or group of such, {missing[0]!r}")
     plans, refused = [], {}
     for path, directory in found.items():
-        if is_native(tree, directory) or not (not wanted or any(_is_in(path, name) for name in wanted)):
+        if is_native(tree, directory) or (wanted and not any(_is_in(path, name) for name in wanted)):
             continue
         try:
             conversion = plan(tree, directory)

@@ -31,6 +31,8 @@ _FOR_OTHERS_WITH_VALUE: Final = frozenset({"user", "comment", "helper", "uhelper
 
 _OURS: Final = frozenset({"uid", "gid", "umask", "fmask", "dmask", "fsname"})
 
+_NOBODYS_ID: Final = (1 << 32) - 1  # that of no user: chown(2) takes it for "leave it"
+
 _REMOUNT: Final = "remount: the options of a mount cannot be changed; unmount it and mount it again"
 
 # A piece of a word: quoted text, or letters, one of which may be escaped. fstab's \040 for a space is an escape too.
@@ -152,7 +154,7 @@ def _id(values: dict[str, str], key: str, lookup: Callable[[str], int]) -> int |
     if key not in values:
         return None
     value = values[key]
-    if value.isascii() and value.isdecimal():
+    if re.fullmatch("[0-9]{1,10}", value) and int(value) < _NOBODYS_ID:
         return int(value)
     try:
         return lookup(value)
