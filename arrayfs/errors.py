@@ -92,8 +92,16 @@ class RefusedError(ArrayFSError, OSError):
         super().__init__(errno, message)
 
 
+class UnconvertibleError(ArrayFSError, ValueError):
+    """An opaque array that cannot be a native one with exactly the same values; the message says why."""
+
+
 class MountError(ArrayFSError, RuntimeError):
     """A mount that could not be made, reached or ended."""
+
+
+class MountOptionError(MountError, ValueError):
+    """A mount option that is not known, or whose value makes no sense."""
 
 
 class DaemonDiedError(MountError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 from arrayfs.cli.blame import blame
 from arrayfs.cli.commit import commit
 from arrayfs.cli.compact import compact
+from arrayfs.cli.convert import convert
 from arrayfs.cli.create import create
 from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
@@ -20,6 +22,7 @@ from arrayfs.cli.journal import journal
 from arrayfs.cli.log import log
 from arrayfs.cli.ls import ls
 from arrayfs.cli.mount import mount
+from arrayfs.cli.mount_helper import is_call_of_mount_fuse, run_for_mount_fuse
 from arrayfs.cli.repair import repair
 from arrayfs.cli.restore import restore
 from arrayfs.cli.status import status
@@ -100,7 +103,7 @@ COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
     *(log, show, diff, blame, restore, tag),
-    *(compact, verify, repair, journal),
+    *(compact, convert, verify, repair, journal),
 )
 
 for command in COMMANDS:
@@ -109,4 +112,6 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line of this process."""
+    if is_call_of_mount_fuse(sys.argv[1:], list(commands.commands)):
+        sys.exit(run_for_mount_fuse(sys.argv[1:]))
     commands(prog_name="arrayfs")

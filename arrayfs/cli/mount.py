@@ -10,6 +10,7 @@ import click
 
 from arrayfs.cli.control import read_status
 from arrayfs.cli.journal_dir import check_journal_dir, journal_dir_option, open_journal_dir
+from arrayfs.cli.mount_words import read_words
 from arrayfs.cli.params import read_duration, read_size
 from arrayfs.cli.umount import echo_result
 from arrayfs.container.container import Container, ContainerOptions
@@ -26,6 +27,8 @@ Example:
   mkdir data mnt
   arrayfs mount --create data/weather.af mnt
   arrayfs mount --version 2026-03-01 data/weather.af old
+  arrayfs mount -o allow_other,umask=027,codec=zstd data/weather.af mnt
+At boot, by `mount` and by systemd: docs/MOUNTING.md
 """
 
 
@@ -120,7 +123,15 @@ def _compact_when(typed: str) -> CompactWhen:
     " versions away.",
 )
 @click.option(
-    "-o", "options", default="", metavar="OPTIONS", help="Mount options: ro, uid=N, gid=N, allow_other, fsname=NAME, …"
+    "-o",
+    "options",
+    default="",
+    metavar="OPTIONS",
+    is_eager=True,
+    callback=read_words,
+    help="A comma list, as in fstab: ro, allow_other, uid=, gid=, umask=, fmask=, dmask=, fsname=, noexec, …; also the"
+    ' options of this page, as codec=zstd or compact-when="layers=9,garbage=50%". What is for others (nofail, _netdev,'
+    " x-…) is ignored.",
 )
 @click.option(
     "--log",
@@ -161,7 +172,7 @@ def mount(
     on_conflict: OnConflict,
     refresh: float,
     compact_when: CompactWhen | None,
-    options: str,
+    options: tuple[str, ...],
     log: str,
     log_level: str,
     stats: bool,

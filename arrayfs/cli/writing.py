@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import click
 
 from arrayfs.cli import control
-from arrayfs.container.container import Container
+from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.view.takeup import take_up
 
 
 @contextmanager
-def opened_for_writing(path: str) -> Iterator[Container]:
+def opened_for_writing(path: str, options: ContainerOptions | None = None) -> Iterator[Container]:
     """The container at `path`, or the one that is mounted there; left by an exception, nothing changed stays."""
-    container = Container.open(control.container_at(path), "a")
+    container = Container.open(control.container_at(path), "a", options)
     try:
         take_up(container)
         for warning in container.warnings:

@@ -36,6 +36,7 @@ from arrayfs.fuse.notify import Notifier
 from arrayfs.fuse.operations import TreeOperations
 from arrayfs.fuse.options import MountOptions
 from arrayfs.fuse.runtime import Runtime, is_end_of_connection
+from arrayfs.fuse.servicemanager import tell
 from arrayfs.fuse.state import MountInfo, MountResult, StateFile, process_start, read_state
 from arrayfs.fuse.tree_protocol import Tree
 from arrayfs.fuse.usage import Usage
@@ -77,7 +78,7 @@ def mount(request: MountRequest, *, foreground: bool = False) -> MountResult | N
     mountpoint = check_mountpoint(request.mountpoint, request.container)
     if foreground:
         recent = begin_log(request.log, request.log_level, request.container)
-        return _Mount(request, mountpoint, recent, lambda: None).serve()
+        return _Mount(request, mountpoint, recent, lambda: tell("READY=1")).serve()
     try:
         fork_daemon(lambda report: _serve_detached(request, mountpoint, report))
     except DaemonDiedError as error:
@@ -191,6 +192,7 @@ class _Mount:
             raise
         state.begin(self._info(tree))
         failure = self._run(operations, notifier)
+        tell("STOPPING=1")
         result = _commit(tree)
         if failure and not result.error:
             result = replace(result, error=f"{failure}; what was closed before is committed")
@@ -233,6 +235,7 @@ class _Mount:
             self._runtime,
             owner=owner,
             check_modes=not options.kernel_checks_modes,
+            masks=options.masks,
             on_ready=self._ready,
         )
 

@@ -18,12 +18,16 @@ KIND: Final = "fuse.arrayfs"
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line: device number (major, minor), mount point, type (`fuse.arrayfs`), source (our fsname)."""
+    """One line: device number (major, minor), mount point, type (`fuse.arrayfs`), source (our fsname).
+
+    owner: uid of the user whose process serves a FUSE mount; None of other file systems.
+    """
 
     device: tuple[int, int]
     mountpoint: str
     kind: str
     source: str
+    owner: int | None = None
 
 
 def mounts() -> list[MountEntry]:
@@ -31,9 +35,11 @@ def mounts() -> list[MountEntry]:
     entries = []
     for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         fields, _, rest = line.partition(" - ")
-        words, (kind, source) = fields.split(" "), rest.split(" ")[:2]
+        words, (kind, source, options) = fields.split(" "), rest.split(" ")[:3]
         major, minor = words[2].split(":")
-        entries.append(MountEntry((int(major), int(minor)), _unescaped(words[4]), kind, _unescaped(source)))
+        user = re.search(r"(?:^|,)user_id=([0-9]+)", options)
+        owner = int(user[1]) if user else None
+        entries.append(MountEntry((int(major), int(minor)), _unescaped(words[4]), kind, _unescaped(source), owner))
     return entries
 
 

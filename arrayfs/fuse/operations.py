@@ -20,6 +20,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
 from arrayfs.fuse.answer import DONE, Done, request, waiting_request
 from arrayfs.fuse.errnos import explain
+from arrayfs.fuse.masks import Masks
 from arrayfs.fuse.openers import Openers
 from arrayfs.fuse.requests import Listing, OpenInfo
 from arrayfs.fuse.runtime import Runtime
@@ -57,10 +58,11 @@ class TreeOperations(pyfuse3.Operations):
         *,
         owner: tuple[int, int] | None = None,
         check_modes: bool = True,
+        masks: Masks | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """owner: the uid and gid shown, by default the process's. check_modes: False if the kernel does
-        (default_permissions).
+        (default_permissions). masks: for the modes shown, but those in the control directory.
 
         on_ready is called when the kernel has said hello: from then on requests are answered.
         """
@@ -82,7 +84,8 @@ class TreeOperations(pyfuse3.Operations):
         self._ahead = DecodeAhead()
         self._control_inodes, self._commit_inode = _control_inodes(tree)
         self._entry, self._info = _blank_entry(self._uid, self._gid), OpenInfo()
-        self._answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
+        answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
+        self._answer = answer if masks is None else partial(_masked, answer, masks, self._control_inodes)
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
         self._never_known.entry_timeout = self._never_known.attr_timeout = 0
         self._changing = tree.changing  # inodes of such files, and of those in the control directory
@@ -389,6 +392,10 @@ def _fill(entry: EntryAttributes, attr: Attr) -> EntryAttributes:
     entry.st_mtime_ns = entry.st_atime_ns = mtime_ns
     entry.st_ctime_ns = ctime_ns or mtime_ns
     return entry
+
+
+def _masked(answer: Callable[[Attr], Entry], masks: Masks, without: frozenset[int], attr: Attr) -> Entry:
+    return answer(attr if attr.ino in without else masks.shown(attr))
 
 
 def _control_inodes(tree: Tree) -> tuple[frozenset[int], int]:

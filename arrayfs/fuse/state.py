@@ -4,8 +4,9 @@ The first line says who serves the mount, the second, written when the commit is
 Lines are only appended, each by one write, so a reader never sees half of one. A file that is not locked and has no
 second line is that of a daemon which died.
 
-The folder belongs to the user alone (mode 0700): `$XDG_RUNTIME_DIR/arrayfs`, else `/run/user/UID/arrayfs`, else
-`arrayfs-UID` in the folder for temporary files.
+The folder belongs to the user alone (mode 0700): `$XDG_RUNTIME_DIR/arrayfs`, else for root `/run/arrayfs`, else
+`/run/user/UID/arrayfs`, else `arrayfs-UID` in the folder for temporary files. Who asks looks into all of them: what
+mounted at boot, or for another user, had another environment.
 """
 
 from __future__ import annotations
@@ -87,42 +88,70 @@ class StateFile:
 
 def state_path(mountpoint: str) -> Path:
     """Return the file for `mountpoint` (absolute, without symbolic links); its folder is made if need be."""
-    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()
-    return runtime_folder() / f"{digest[:24]}.json"
+    return runtime_folder() / _file_name(mountpoint)
 
 
 def runtime_folder() -> Path:
     """Return the folder for state files. Raises MountError if somebody else could write there."""
     uid = os.getuid()
-    folder = Path(tempfile.gettempdir()) / f"arrayfs-{uid}"
-    for parent in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
-        if parent and os.access(parent, os.W_OK):
-            folder = Path(parent) / "arrayfs"
-            break
+    *better, folder = _folders(uid)
+    folder = next((path for path in better if os.access(path.parent, os.W_OK)), folder)
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
+    if not _is_private(folder, uid):
         raise MountError(f"{folder}: not a folder of user {uid} alone (mode 0700)")
     return folder
 
 
-def read_state(mountpoint: str) -> MountState | None:
-    """Return what is known of a mount at this moment, None if nothing is."""
-    with _opened(state_path(mountpoint)) as fd:
+def read_state(mountpoint: str, uid: int | None = None) -> MountState | None:
+    """Return what is known of a mount at this moment, None if nothing is. uid: who mounted, if not this user."""
+    with _opened(_found(mountpoint, uid)) as fd:
         return None if fd is None else _parse(fd)
 
 
-def wait_for_end(mountpoint: str) -> MountState | None:
+def wait_for_end(mountpoint: str, uid: int | None = None) -> MountState | None:
     """Wait until the daemon has written its result or died; then take the file away. None: there is no file."""
-    path = state_path(mountpoint)
+    path = _found(mountpoint, uid)
     with _opened(path) as fd:
-        if fd is None:
+        if path is None or fd is None:
             return None
         fcntl.flock(fd, fcntl.LOCK_SH)
         state = _parse(fd)
         if _is_at(fd, path):
             path.unlink(missing_ok=True)
         return state
+
+
+def _folders(uid: int) -> list[Path]:
+    """Return where a user's state files may be, the best place first."""
+    folders = [Path(f"/run/user/{uid}/arrayfs"), Path(tempfile.gettempdir()) / f"arrayfs-{uid}"]
+    if uid == 0:  # /run/user/0 goes when root's last session ends
+        folders.insert(0, Path("/run/arrayfs"))
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    return [Path(own) / "arrayfs", *folders] if own and uid == os.getuid() else folders
+
+
+def _found(mountpoint: str, uid: int | None) -> Path | None:
+    """Return the state file of a mount that is there, or was; of several the newest."""
+    uid = os.getuid() if uid is None else uid
+    found = {}
+    for folder in _folders(uid):
+        path = folder / _file_name(mountpoint)
+        with contextlib.suppress(OSError):
+            if _is_private(folder, uid):
+                found[path.stat().st_mtime_ns] = path
+    return found[max(found)] if found else None
+
+
+def _is_private(folder: Path, uid: int) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077
+
+
+def _file_name(mountpoint: str) -> str:
+    return f"{hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:24]}.json"
 
 
 def process_start(pid: int) -> int:
@@ -166,10 +195,12 @@ def _is_at(fd: int, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
+def _opened(path: Path | None) -> Iterator[int | None]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = None if path is None else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
+        fd = None
+    if fd is None:
         yield None
         return
     try:

@@ -28,13 +28,12 @@ def umount(mountpoint: str, *, lazy: bool = False) -> MountResult:
     """
     path = mountinfo.resolve(mountpoint)
     entry = mountinfo.mount_at(path)
-    if entry is None and read_state(path) is None:
-        raise MountError(f"{path}: nothing is mounted here")
     if entry is not None:
-        if entry.kind != mountinfo.KIND:
-            raise MountError(f"{path}: the mount here is not of arrayfs but {entry.kind}")
+        _check_ours(entry)
         _take_away(path, lazy=lazy or _is_dead(path, entry))
-    end = wait_for_end(path)
+    elif read_state(path) is None:
+        raise MountError(f"{path}: nothing is mounted here")
+    end = wait_for_end(path, None if entry is None else entry.owner)
     if end is None:
         raise MountError(f"{path}: unmounted, but its daemon left no word here (another user's?)")
     if end.result is None:
@@ -49,9 +48,24 @@ def umount(mountpoint: str, *, lazy: bool = False) -> MountResult:
     return end.result
 
 
+def detach(mountpoint: str) -> None:
+    """Take the name of a mount away, whoever uses it, and wait for nothing. Raises MountError if it is not ours."""
+    path = mountinfo.resolve(mountpoint)
+    entry = mountinfo.mount_at(path)
+    if entry is None:
+        raise MountError(f"{path}: nothing is mounted here")
+    _check_ours(entry)
+    _take_away(path, lazy=True)
+
+
+def _check_ours(entry: mountinfo.MountEntry) -> None:
+    if entry.kind != mountinfo.KIND:
+        raise MountError(f"{entry.mountpoint}: the mount here is not of arrayfs but {entry.kind}")
+
+
 def _is_dead(path: str, entry: mountinfo.MountEntry) -> bool:
     """Whether files that are still open there are of no use to anybody."""
-    state = read_state(path)
+    state = read_state(path, entry.owner)
     return (state is None or not state.alive) and mountinfo.is_dead(entry)
 
 

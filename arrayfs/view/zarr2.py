@@ -6,6 +6,7 @@ the container has one: xarray takes any other for a mask.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -239,3 +240,26 @@ def _reserved(document: Mapping[str, object], spec: ArraySpec | None) -> dict[st
     if spec.dtype.name == "List":
         reserved[ELEMENT_TYPE_ATTRIBUTE] = describe_type(spec.dtype)
     return reserved
+
+
+# --- the native form of an opaque array -------------------------------------------------------------------------------
+
+
+def raw_document(document: Mapping[str, Any]) -> dict[str, object]:
+    """The `.zarray` of an array with the same values in raw chunks.
+
+    Raises ValueError, with the reason, if the container has no words for it; beyond its limits `parse` says so.
+    """
+    said, filters = document.get("dtype"), document.get("filters")
+    listed = filters if isinstance(filters, list) else []
+    if said == "|O":
+        objects = [each for each in listed if isinstance(each, dict) and each.get("id") in _VLEN_FILTERS.values()]
+        little, filters = said, [{"id": objects[0]["id"]}] if objects else None
+    else:
+        little, filters = "<" + said[1:] if isinstance(said, str) and said[:1] == ">" else said, None
+    dtype = _dtype(little, filters)
+    if dtype is None:
+        raise ValueError(f"data type {json.dumps(said)} is none of the container's")
+    if document.get("fill_value") is not None:
+        fill_from_json(dtype, document["fill_value"])
+    return {**document, "dtype": little, "compressor": None, "filters": filters, "order": "C"}

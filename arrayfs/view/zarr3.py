@@ -6,7 +6,8 @@ are kept as they are. Members that nobody here knows stay in the document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arrayfs.container.array import ArraySpec
@@ -243,3 +244,30 @@ def _shown_element_type(said: ArrayDocument | GroupDocument, spec: ArraySpec | N
     if spec is not None and spec.dtype.name == "List":
         return _element_type(spec)
     return {key: value for key, value in said.attributes.items() if key == ELEMENT_TYPE_ATTRIBUTE}
+
+
+# --- the native form of an opaque array -------------------------------------------------------------------------------
+
+
+def raw_document(document: Mapping[str, Any], chunk_shape: Sequence[int]) -> dict[str, object]:
+    """The document of an array with the same values in raw chunks of this shape.
+
+    Raises ValueError, with the reason, if the container has no words for it; beyond its limits `parse` says so.
+    """
+    dtype = _dtype(document.get("data_type"))
+    if dtype is None:
+        raise ValueError(f"data type {_said(document.get('data_type'))} is none of the container's")
+    if document.get("storage_transformers"):
+        raise ValueError(f"storage transformers {_said(document['storage_transformers'])} are not known")
+    strange = [key for key, value in document.items() if _must_be_understood(key, value)]
+    if strange:
+        raise ValueError(f"member {strange[0]!r} must be understood, and is not known")
+    if document.get("fill_value") is not None:
+        fill_from_json(dtype, document["fill_value"])
+    grid = {"name": "regular", "configuration": {"chunk_shape": list(chunk_shape)}}
+    return {**document, "chunk_grid": grid, "codecs": [_codec(dtype)]}
+
+
+def _said(value: object) -> str:
+    named = _named(value)
+    return repr(named[0]) if named is not None and not named[1] else json.dumps(value)

@@ -13,7 +13,7 @@ from typing import Any
 
 from arrayfs.errors import ArrayFSError, ChecksumError
 from arrayfs.fuse.mount import MountRequest, mount
-from arrayfs.fuse.options import parse_options
+from arrayfs.fuse.options import parse_options, split_options
 from arrayfs.view.attr import Attr
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.tree import open_tree
@@ -79,7 +79,7 @@ class Watched:
 
 
 def main(container: str, mountpoint: str, options: str = "", runtime: str = "direct", log: str = "") -> int:
-    chosen = parse_options(options)
+    chosen = parse_options(split_options(options))
     mode = "r" if chosen.read_only else "a"
     request = MountRequest(
         container, mountpoint, lambda: Watched(open_tree(container, mode=mode)), chosen, runtime, log

@@ -13,7 +13,6 @@ import pytest
 from arrayfs.errors import MountError
 from arrayfs.fuse import mountinfo
 from arrayfs.fuse.mount import check_mountpoint
-from arrayfs.fuse.options import parse_options
 from arrayfs.fuse.state import runtime_folder, state_path
 from arrayfs.fuse.unmount import find_mount, umount
 from tests.t4_fuse.conftest import Volume
@@ -161,23 +160,3 @@ def test_the_folder_for_state_files_must_be_the_users_alone(own_runtime_folder: 
     folder.symlink_to(tmp_path)
     with pytest.raises(MountError, match="mode 0700"):
         runtime_folder()
-
-
-def test_options_of_fstab_are_understood() -> None:
-    options = parse_options("ro,defaults,_netdev,nofail,x-systemd.automount,uid=5,allow_other,nosuid,rw")
-    assert (options.read_only, options.owner_uid, options.owner_gid) == (False, 5, None)
-    assert options.for_libfuse("/a,b\\c/é.af", read_only=True) == {
-        r"fsname=/a\,b\\c/?.af",
-        "subtype=arrayfs",
-        "allow_other",
-        "nosuid",
-        "default_permissions",
-        "ro",
-    }
-    assert not parse_options("").kernel_checks_modes
-
-
-@pytest.mark.parametrize("text", ["speed=11", "uid=me", "uid=", "foo", "rw,big_writes"])
-def test_an_unknown_option_is_named(text: str) -> None:
-    with pytest.raises(MountError, match=text.split(",")[-1].partition("=")[0]):
-        parse_options(text)

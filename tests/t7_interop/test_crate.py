@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
+from arrayfs.cli.main import commands
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
 from arrayfs.container.large import LARGE, Spilled, Stretch
@@ -326,3 +328,21 @@ def test_the_crate_reads_large_chunks_that_came_in_parts(tmp_path: Path) -> None
         )
     (chunk,) = crate.reads(url)["a"]["chunks"]
     assert chunk["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_was_converted_are_numbers_to_the_crate(mounted: Mounted) -> None:
+    crate.program()
+    values = np.random.default_rng(3).normal(size=SHAPE)
+    for name, options in {"zstd": {}, "sharded": {"shards": (6, 4)}, "v2": {"zarr_format": 2}}.items():
+        array = zarr.create_array(LocalStore(mounted / name), shape=SHAPE, chunks=CHUNKS, dtype="f8", **options)
+        array[...] = values
+        array.attrs["units"] = "K"
+    mounted.umount()
+    assert CliRunner().invoke(commands, ["convert", str(mounted.container), "--all"]).exit_code == 0
+    for options in crate.CRATES:
+        answers = crate.reads(mounted.container, *options)
+        for name in ("zstd", "sharded", "v2"):
+            assert answers[name]["chunk_shape"] == list(CHUNKS)
+            assert matches(contents(values), answers[name], "data_")
+            assert attributes_as_json(answers[name]["attributes"]) == {"units": "K"}
+        assert not any(name.startswith(".arrayfs/chunks/") for name in answers)

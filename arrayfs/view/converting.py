@@ -1,0 +1,207 @@
+"""Opaque arrays become native ones: their chunks decoded, cut to the new chunk shape and stored as numbers.
+
+What is read is a version, which never changes; what is written are changes of a container, which one commit then makes
+a version: before it nothing has happened. Memory is bounded by the chunk files of one region and its elements. What was
+stored is read back and compared before the old chunks go.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.array import Array, ArraySpec
+from arrayfs.container.container import Container
+from arrayfs.container.grid import Coord, Grid
+from arrayfs.errors import ArrayFSError, ChecksumError, UnconvertibleError
+from arrayfs.format.chunkdata import join_elements
+from arrayfs.format.dtypes import element_size, fill_array, numpy_dtype
+from arrayfs.view import plain
+from arrayfs.view.conversion import Conversion
+from arrayfs.view.draft import Draft
+from arrayfs.view.fills import padding_element
+from arrayfs.view.regions import Region, chunks_of, regions
+
+# Bytes of elements decoded at a time: many blocks, and little beside what a pool keeps.
+REGION_SIZE = 32 << 20
+# Guessed bytes of an element of varying size.
+_TEXT_SIZE = 64
+_MODULUS = 1 << 128
+
+
+class Decoder(Protocol):
+    """Decodes the chunks of one array."""
+
+    def read(self, chunks: Mapping[str, bytes | memoryview], region: tuple[slice, ...]) -> NDArray[Any]:
+        """The elements of a region, of these chunk files by their keys; what lies in none of them is the fill value.
+
+        Raises whatever the codecs raise.
+        """
+
+
+OpenDecoder = Callable[[Mapping[str, bytes]], Decoder]
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What became of one array, or would. codecs: their names; encoded: bytes of its chunk files; shape: elements."""
+
+    path: str
+    codecs: str
+    encoded: int
+    chunk_shape: tuple[int, ...]
+
+
+def encoded_size(conversion: Conversion) -> int:
+    """Bytes of all chunk files of an opaque array."""
+    index = conversion.zarr.array.index
+    return int(conversion.zarr.chunks.file_sizes(index.stored_sizes(0, len(index)).astype(np.int64)).sum())
+
+
+def planned(conversion: Conversion) -> Converted:
+    """What a conversion would come to."""
+    return Converted(conversion.path, conversion.codecs, encoded_size(conversion), conversion.spec.chunk_shape)
+
+
+def convert(
+    container: Container, conversion: Conversion, open_decoder: OpenDecoder, progress: Callable[[int], None]
+) -> Converted:
+    """Have `container`, open for writing, hold the array as a native one; no commit yet.
+
+    progress: told the bytes of chunk files that are done, piece by piece. Raises UnconvertibleError if the values
+    cannot be had, or kept exactly; FormatError if a chunk is damaged; both name array and chunk. Discard the changes
+    then.
+    """
+    done = planned(conversion)
+    new = container.define(conversion.name, conversion.spec, dict(conversion.now.typed))
+    stored = 0
+    for region, values in _decoded(conversion, open_decoder(conversion.decoding), progress):
+        for coord, content, mtime_ns in _cut(conversion, region, values):
+            container.put(new, coord, content, mtime_ns)
+            stored += _mark(coord, content)
+    _check(container, new, stored % _MODULUS)
+    container.remove(container.get(conversion.zarr.array.name))
+    _rewrite(container, conversion)
+    return done
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _decoded(
+    conversion: Conversion, decoder: Decoder, progress: Callable[[int], None]
+) -> Iterator[tuple[Region, NDArray[Any]]]:
+    zarr, spec = conversion.zarr, conversion.spec
+    coords = [tuple(coord) for coord in zarr.listed_coords(()).tolist()]
+    element = element_size(spec.dtype) or _TEXT_SIZE
+    files: dict[str, bytes | memoryview] = {}
+    for region in regions(Grid(spec.shape, conversion.outer), spec.chunk_shape, coords, element, REGION_SIZE):
+        files = files or {"/".join(zarr.keys.components(coord)): zarr.read(coord) for coord in region.coords}
+        try:
+            values = decoder.read(files, tuple(map(slice, region.start, region.stop)))
+        except ArrayFSError:
+            raise
+        except Exception as error:  # whatever a codec says of bytes that are not its own
+            which = " to ".join(dict.fromkeys(map(str, (region.coords[0], region.coords[-1]))))
+            text = f"{conversion.path}: chunk {which} cannot be decoded: {type(error).__name__}: {error}"
+            raise UnconvertibleError(text) from error
+        yield region, _as_stored(conversion, values)
+        if region.last:
+            progress(sum(map(len, files.values())))
+            files = {}
+
+
+def _as_stored(conversion: Conversion, values: NDArray[Any]) -> NDArray[Any]:
+    """The values little-endian, as they are otherwise. Raises UnconvertibleError for another type."""
+    dtype = conversion.spec.dtype
+    varies = element_size(dtype) is None
+    # text and bytes of fixed length lose zeros at their end
+    fits = values.dtype.kind not in "SU" if varies else values.dtype.newbyteorder("<") == numpy_dtype(dtype)
+    if not fits:
+        raise UnconvertibleError(f"{conversion.path}: its chunks decode to {values.dtype}, not to {dtype.name}")
+    return values if varies else values.astype(numpy_dtype(dtype), copy=False)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _cut(conversion: Conversion, region: Region, values: NDArray[Any]) -> Iterator[tuple[Coord, bytes, int]]:
+    """The stored chunks of a region: coordinate, content, time.
+
+    Only those that there were; in a shard, which says nothing of what it does not have, only those that are not fill.
+    """
+    spec, outer, there = conversion.spec, conversion.outer, set(region.coords)
+    for coord in chunks_of(region, spec.chunk_shape):
+        first = tuple(c * n for c, n in zip(coord, spec.chunk_shape, strict=True))
+        file = tuple(a // n for a, n in zip(first, outer, strict=True))
+        if file not in there:
+            continue
+        box = zip(first, spec.chunk_shape, region.start, region.stop, strict=True)
+        place: tuple[Any, ...] = tuple(slice(a - s, min(a + n, e) - s) for a, n, s, e in box)
+        part = values[(*place, ...)]  # `...`: a scalar stays an array
+        content = _content(conversion.path, spec, part)
+        if outer != spec.chunk_shape and content == _fill(spec, part.shape):
+            continue
+        yield coord, content, conversion.zarr.array.mtime_ns(file)
+
+
+def _content(path: str, spec: ArraySpec, part: NDArray[Any]) -> bytes:
+    if element_size(spec.dtype) is not None:
+        return part.tobytes()
+    elements = part.ravel().tolist()
+    strange = {type(element).__name__ for element in elements if not isinstance(element, str | bytes)}
+    if strange:
+        raise UnconvertibleError(f"{path}: elements of {', '.join(sorted(strange))}, neither text nor bytes")
+    try:
+        return _join(spec, [element.encode() if isinstance(element, str) else element for element in elements])
+    except UnicodeEncodeError as error:
+        raise UnconvertibleError(f"{path}: a text that is not Unicode: {error}") from None
+
+
+def _join(spec: ArraySpec, elements: list[bytes]) -> bytes:
+    return join_elements(spec.dtype, np.cumsum([0, *map(len, elements)], dtype=np.int64), b"".join(elements))
+
+
+@functools.lru_cache(maxsize=8)
+def _fill(spec: ArraySpec, extent: tuple[int, ...]) -> bytes:
+    """The stored chunk of fill values alone."""
+    count = math.prod(extent)
+    if element_size(spec.dtype) is None:
+        return _join(spec, [padding_element(spec.dtype, spec.fill_value)] * count)
+    return fill_array(spec.dtype, spec.fill_value, count).tobytes()
+
+
+def _check(container: Container, array: Array, stored: int) -> None:
+    """Read all chunks back. Raises ChecksumError unless they are what was stored."""
+    read = 0
+    for coord in map(tuple, array.coords().tolist()):
+        content = container.read(array, coord)
+        read += _mark(coord, b"" if content is None else content)
+    if read % _MODULUS != stored:
+        raise ChecksumError(f"array {array.name!r}: what was stored reads back as something else")
+
+
+def _mark(coord: Coord, content: bytes | memoryview) -> int:
+    """A digest of one chunk; the sum of all is one of the array, whatever their order."""
+    digest = blake2b(repr(coord).encode(), digest_size=16)
+    digest.update(content)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _rewrite(container: Container, conversion: Conversion) -> None:
+    """Put the new document in the place of the old one; its mode and what else is kept with it stay."""
+    place = f"{conversion.path}/" if conversion.path else ""
+    array = container.get(f"{plain.FILES}{place}{conversion.document_name}")
+    draft = Draft(None, 0)
+    draft.write(0, conversion.document)
+    mtime_ns = container.stack.newest.time_ns
+    _, mode, _ = plain.read_attributes(array)
+    plain.store(container, array, draft, mtime_ns)
+    container.set_attributes(array, array.attributes | plain.attributes_of(draft.size, mode, mtime_ns))
