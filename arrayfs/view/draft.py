@@ -7,6 +7,7 @@ document, a plain file) is decided by `files.py` when the file is flushed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from arrayfs.container.limits import check_room
 from arrayfs.view.slots import Slot, Slots
@@ -205,8 +206,9 @@ class Draft:
 
     def all_pieces(self) -> Iterator[tuple[int, bytes]]:
         """As `changed`, of all pieces that are not only zeros: what somebody needs who does not have the base."""
-        for number in range(-(-self.size // PIECE_SIZE)):
-            if self.has(number) or number * PIECE_SIZE < self.base_size:
-                piece = bytes(self.read(number * PIECE_SIZE, PIECE_SIZE))
-                if piece != bytes(len(piece)):
-                    yield number, piece
+        below = -(-self.base_size // PIECE_SIZE)
+        later = sorted(number for number in (*self.pieces, *self._slots) if number >= below)
+        for number in chain(range(below), later):  # not all: a file may be a hole of petabytes
+            piece = bytes(self.read(number * PIECE_SIZE, PIECE_SIZE))
+            if piece != bytes(len(piece)):
+                yield number, piece
