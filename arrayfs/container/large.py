@@ -37,12 +37,17 @@ class Body(Protocol):
 
 
 class Stretch:
-    """A body: `size` bytes from `start` on of what `read` reads."""
+    """A body: `size` bytes from `start` on of what `read` reads.
 
-    __slots__ = ("_read", "_start", "size")
+    pieces: tells which MiBs of it may be more than zeros, where somebody knows.
+    """
 
-    def __init__(self, read: ReadRange, start: int, size: int) -> None:
-        self._read, self._start, self.size = read, start, size
+    __slots__ = ("_read", "_start", "pieces", "size")
+
+    def __init__(
+        self, read: ReadRange, start: int, size: int, pieces: Callable[[], Iterable[int]] | None = None
+    ) -> None:
+        self._read, self._start, self.size, self.pieces = read, start, size, pieces
 
     def __len__(self) -> int:
         return self.size

@@ -33,4 +33,4 @@ def draft_over(content: Content) -> Draft:
     if isinstance(content, bytes | memoryview):
         view = memoryview(content)
         return Draft(lambda offset, size: view[offset : offset + size], len(view))
-    return Draft(content.read, content.size)
+    return Draft(content.read, content.size, content.pieces if isinstance(content, Stretch) else None)

@@ -6,7 +6,7 @@ document, a plain file) is decided by `files.py` when the file is flushed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from arrayfs.container.limits import check_room
@@ -27,10 +27,11 @@ class Draft:
     in_order: so many bytes were written from the start on, each after the one before it and once; -1: otherwise.
     """
 
-    __slots__ = ("_base", "_own", "_slots", "base_size", "in_order", "pieces", "size")
+    __slots__ = ("_base", "_base_pieces", "_own", "_slots", "base_size", "in_order", "pieces", "size")
 
-    def __init__(self, base: BaseReader | None, size: int) -> None:
-        self._base = base
+    def __init__(self, base: BaseReader | None, size: int, pieces: Callable[[], Iterable[int]] | None = None) -> None:
+        """pieces: tells which of the base may be more than zeros; None: any."""
+        self._base, self._base_pieces = base, pieces
         self.base_size = size if base is not None else 0
         self.size = size
         self.in_order = 0
@@ -63,7 +64,7 @@ class Draft:
     def shared(self, slots: Slots) -> Draft:
         """Another draft of this content, all of it on disk: what is written to one of them the other does not see."""
         self.put_on_disk(slots)
-        other = Draft(self._base, self.size)
+        other = Draft(self._base, self.size, self._base_pieces)
         other.base_size = self.base_size
         other._slots = dict(self._slots)
         self._own.clear()
@@ -206,9 +207,11 @@ class Draft:
 
     def all_pieces(self) -> Iterator[tuple[int, bytes]]:
         """As `changed`, of all pieces that are not only zeros: what somebody needs who does not have the base."""
-        below = -(-self.base_size // PIECE_SIZE)
-        later = sorted(number for number in (*self.pieces, *self._slots) if number >= below)
-        for number in chain(range(below), later):  # not all: a file may be a hole of petabytes
+        below = range(-(-self.base_size // PIECE_SIZE))
+        # not all numbers: a file may be a hole of petabytes
+        there = below if self._base_pieces is None else [n for n in self._base_pieces() if n in below]
+        later = {*self.pieces, *self._slots}.difference(there)
+        for number in chain(there, sorted(later)):
             piece = bytes(self.read(number * PIECE_SIZE, PIECE_SIZE))
             if piece != bytes(len(piece)):
                 yield number, piece

@@ -87,7 +87,9 @@ class Files:
             return binding.zarr.content(binding.coord)
         if binding.array is None:
             return b""
-        return Stretch(partial(plain.read, self._container, binding.array, file.size), 0, file.size)
+        array = binding.array
+        read = partial(plain.read, self._container, array, file.size)
+        return Stretch(read, 0, file.size, partial(plain.pieces_of, array))
 
     def whole(self, file: File) -> bytes | memoryview:
         """The whole content of a file, in memory."""

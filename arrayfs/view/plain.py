@@ -94,6 +94,12 @@ def _read_piece(container: Container, array: Array, number: int, inner: int, siz
     return part if len(part) == size else bytes(part) + bytes(size - len(part))
 
 
+def pieces_of(array: Array) -> list[int]:
+    """Numbers of the pieces that a stored file has; all others are zeros."""
+    numbers: list[int] = array.coords()[:, 0].tolist()
+    return numbers
+
+
 def store(container: Container, array: Array, draft: Draft, mtime_ns: int, *, new: bool = False) -> None:
     """Put what a draft changed into the file's array, and cut the array to the draft's size.
 

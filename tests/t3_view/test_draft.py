@@ -139,6 +139,16 @@ def test_file_of_zeros_holds_nothing() -> None:
     draft.write(1 << 39, b"x")
     assert draft.held <= PIECE_SIZE
     assert bytes(draft.read((1 << 39) - 1, 3)) == b"\0x\0"
+    assert [number for number, _ in draft.all_pieces()] == [(1 << 39) // PIECE_SIZE]
+
+
+def test_of_a_base_with_holes_only_what_is_there_is_gone_through() -> None:
+    content = b"x" * PIECE_SIZE
+    draft = Draft(lambda offset, size: content[:size], 1 << 50, lambda: [3, 1 << 28])
+    draft.write(5 * PIECE_SIZE, b"y")
+    draft.write(4 * PIECE_SIZE, bytes(3 * PIECE_SIZE))
+    draft.truncate(1 << 40)
+    assert [(number, piece[:1]) for number, piece in draft.all_pieces()] == [(3, b"x")]
 
 
 def test_slots_that_nobody_has_are_used_again_and_given_back() -> None:

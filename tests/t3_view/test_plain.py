@@ -16,6 +16,7 @@ from arrayfs.format.model import AttributeValue, DType
 from arrayfs.view import draft as draft_module
 from arrayfs.view import plain
 from arrayfs.view.draft import PIECE_SIZE
+from arrayfs.view.files import FILE_LIMIT
 from arrayfs.view.numbers import ROOT
 from arrayfs.view.tree import Tree, open_tree
 from tests.profiles import examples
@@ -245,3 +246,19 @@ def test_attributes_that_anyone_may_have_written(
     array = tree.container.define(".arrayfs/files/x", plain.spec_of(2 * PIECE_SIZE), attributes)
     assert plain.read_attributes(array) == want
     tree.container.close()
+
+
+def test_two_names_of_a_file_of_holes() -> None:
+    """Each is stored by itself, and what nobody wrote is not gone through."""
+    tree = new_tree()
+    size = FILE_LIMIT - PIECE_SIZE
+    write(tree, "one", size - 1, b"x")
+    tree = reopened(tree)
+    found = tree.lookup(ROOT, "one")
+    assert found is not None
+    assert found.size == size
+    tree.link(found.ino, ROOT, "two")
+    tree.unlink(ROOT, "one")
+    tree = reopened(tree)
+    assert content(tree, "two", size - 2) == b"\0x"
+    assert tree.lookup(ROOT, "one") is None
