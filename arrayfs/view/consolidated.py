@@ -121,14 +121,14 @@ class ConsolidatedDocuments:
             array = self._tree.files.backing(file.bindings[0])
             if array is None or not self._may_be(name, file):
                 return None
-            kept = array.attributes.get(DIFFERING)
-            known = Consolidated({} if kept is None else digests_from_bytes(kept.payload))
+            kept, truth = map(array.attributes.get, (DIFFERING, TRUE_IN))
         except FormatError:
             return None  # damaged: who reads it gets the error
+        known = Consolidated({} if kept is None else digests_from_bytes(kept.payload))
         self._tree.changing.add(file.ino)
-        stack = self._tree.container.stack
-        truth, here = array.attributes.get(TRUE_IN), array.span[-1].layer if array.span else None
-        if truth is None or here is None or truth.payload != here.id or array.name != array.origin:
+        stack, here = self._tree.container.stack, array.span[-1].layer if array.span else None
+        known_here = here in stack.layers and array.name == array.origin
+        if truth is None or here is None or not known_here or truth.payload != here.id:
             known.trees.add(())
             return known
         group = directory.path()
@@ -299,9 +299,7 @@ class ConsolidatedDocuments:
             )
             below = self._directory(directory, tree)
             nodes.update(() if below is None else (tree + path for path in self._walk(below)))
-        for path in sorted(nodes):
-            keys.update(dict.fromkeys(keys_of(name, path)))
-        return keys
+        return keys | {key: None for path in sorted(nodes) for key in keys_of(name, path)}
 
     def _walk(self, directory: Directory) -> Iterator[Components]:
         """The paths of a directory (empty) and all below it in which nodes can be; below an array there are none."""

@@ -225,10 +225,9 @@ class Documents:
 
     def shown(self, directory: Directory, name: str, data: bytes) -> bytes:
         """A stored document, with what is otherwise now put in: `patched`, and consolidated metadata."""
-        patched = self.patched(directory, name, data)
-        if name == entries.V2_NAME or (name == entries.V3_NAME and self.zarr(directory) is None):
-            return self._tree.consolidated.shown(directory, name, patched)
-        return patched
+        data = self.patched(directory, name, data)
+        is_array = name != entries.V2_NAME and (name != entries.V3_NAME or self.zarr(directory) is not None)
+        return data if is_array else self._tree.consolidated.shown(directory, name, data)
 
     def patched(self, directory: Directory, name: str, data: bytes) -> bytes:
         """A stored document, with what the container says otherwise now (the crate changed it) put in."""

@@ -96,6 +96,8 @@ class ConsolidatedMachine(RuleBasedStateMachine):
 
     @rule(old=places, new=places)
     def move(self, old: str, new: str) -> None:
+        if (old in ARRAYS) != (new in ARRAYS):
+            return  # there are no nodes below an array
         if not self.below(old) or self.exists(new) or new.startswith(old) or not self.exists(new.rpartition("/")[0]):
             return
         if self.group and (old == self.group or self.group.startswith(old)):
