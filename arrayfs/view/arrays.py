@@ -205,7 +205,9 @@ class ZarrArray:
         found, stored = index.ref(place), self.stored(coord)
         if found.size == chunks.size and index.grid.extent(stored) == index.grid.chunk_shape and found.size <= LARGE:
             try:
-                return read_ref(found, self.container.cache)  # the stored chunk is the file
+                data = read_ref(found, self.container.cache)
+                if len(data) == found.size:
+                    return data  # the stored chunk is the file
             except FormatError:  # comes again below, where it gets the chunk's name
                 pass
         return self._content(found, stored, index.grid, chunks, found.size)
