@@ -350,9 +350,12 @@ def _places_kept(index: ChunkIndex, new: Grid) -> NDArray[np.intp]:
 
 def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache) -> memoryview:
     """The stored bytes of a chunk out of its block. Raises FormatError if the block ends before the chunk."""
-    block = ref[0].read_block(ref.row, cache)
-    check_place(ref)
-    return block[ref.offset : ref.offset + ref.size]
+    source: LayerPart | Layer
+    source, row, offset, size = ref
+    block = source.read_block(row, cache)
+    if offset + size > len(block):
+        check_place(ref)
+    return block[offset : offset + size]
 
 
 def check_place(ref: PackedRef | ChunkRef) -> None:

@@ -65,11 +65,11 @@ class Grid:
         """`key` of a whole coordinate, None if it lies outside the grid."""
         if len(coord) != len(self.counts):
             return None
-        key, counts, strides = 0, self.counts, self.strides
-        for axis, c in enumerate(coord):  # zip with strict takes three times as long, and this is asked for every file
-            if not 0 <= c < counts[axis]:
+        key = 0
+        for c, count in zip(coord, self.counts):  # noqa: B905  strict takes as long as all of this, which each file asks
+            if not 0 <= c < count:
                 return None
-            key += c * strides[axis]
+            key = key * count + c
         return key
 
     def key(self, coord: Coord) -> int:
@@ -102,10 +102,10 @@ class Grid:
 
     def extent(self, coord: Coord) -> tuple[int, ...]:
         """How many elements a chunk really has in each dimension: clipped to the shape."""
-        whole = self.whole
-        for axis, c in enumerate(coord):
-            if c >= whole[axis]:
-                return self._clipped(coord)
+        if self.whole != self.counts:
+            for c, whole in zip(coord, self.whole):  # noqa: B905  as above
+                if c >= whole:
+                    return self._clipped(coord)
         return self.chunk_shape
 
     def _clipped(self, coord: Coord) -> tuple[int, ...]:

@@ -49,17 +49,19 @@ class ChunkRef(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The chunk table of one span entry, for one row at a time."""
+    """The chunk table of one span entry, for one row at a time. times: None if all chunks have the layer's."""
 
     layer: Layer
     block_ids: Sequence[int]
     offsets: Sequence[int]
     sizes: Sequence[int]
+    times: Sequence[int] | None
 
     @staticmethod
     def of(entry: SpanEntry) -> _Columns:
-        chunks = entry.meta.chunks
-        return _Columns(entry.layer, numbers(chunks.block_ids), numbers(chunks.offsets), numbers(chunks.sizes))
+        chunks, times = entry.meta.chunks, entry.layer.chunk_mtimes(entry.position)
+        columns = numbers(chunks.block_ids), numbers(chunks.offsets), numbers(chunks.sizes)
+        return _Columns(entry.layer, *columns, None if times is None else numbers(times))
 
 
 class ChunkIndex:
@@ -71,13 +73,12 @@ class ChunkIndex:
     - Holes are not in the index, nor is what lay outside the shape in any layer at or above the one that wrote it.
     - `_start` is the first key if the keys have no gaps, else None: then a chunk is found by subtraction.
     - `_last` is a coordinate and its place: one file's requests ask for one chunk again and again.
-    - `_columns[number]` and `_times[number]` are those of `span[number]`, made when first asked for: there may be ten
-      thousand. Times are None if all chunks of an entry have the layer's.
+    - `_columns[number]` are those of `span[number]`, made when first asked for: there may be ten thousand.
     """
 
     __slots__ = (
-        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "_times", "entries", "grid",
-        "keys", "rows", "span",
+        "_columns", "_entry_view", "_key_view", "_last", "_row_view", "_start", "entries", "grid", "keys", "rows",
+        "span",
     )  # fmt: skip
 
     def __init__(self, grid: Grid, span: Sequence[SpanEntry], keys: Keys, entries: Places, rows: Places) -> None:
@@ -88,7 +89,6 @@ class ChunkIndex:
         self._key_view, self._entry_view, self._row_view = keys.data, entries.data, rows.data
         self._start = int(keys[0]) if len(keys) and int(keys[-1] - keys[0]) == len(keys) - 1 else None
         self._columns: dict[int, _Columns] = {}
-        self._times: dict[int, Sequence[int] | None] = {}
         self._last: tuple[Coord | None, int | None] = (None, None)
 
     def __len__(self) -> int:
@@ -109,10 +109,13 @@ class ChunkIndex:
 
     def _search(self, coord: Coord) -> int | None:
         key = self.grid.key_inside(coord)
-        if key is None:
-            return None
-        if self._start is not None:
-            place = key - self._start
+        return None if key is None else self.at(key)
+
+    def at(self, key: int) -> int | None:
+        """The place of the chunk with this key, or None if no layer has it."""
+        start = self._start
+        if start is not None:
+            place = key - start
             return place if 0 <= place < len(self._key_view) else None
         place = bisect_left(self._key_view, key)
         if place == len(self._key_view) or self._key_view[place] != key:
@@ -129,17 +132,17 @@ class ChunkIndex:
 
     def ref(self, place: int) -> ChunkRef:
         """Where the chunk at `place` of the sorted columns lies."""
-        columns = self._table(place)
+        layer, block_ids, offsets, sizes, _ = self._table(place)
         row = self._row_view[place]
-        block_id = columns.block_ids[row]
-        block_row = columns.layer.block_row(block_id)
+        block_id = block_ids[row]
+        block_row = layer.block_row(block_id)
         if block_row < 0:
             entry = self.span[self._entry_view[place]]
             coord = self.grid.coord(self._key_view[place])
             raise FormatError(
                 f"{entry.layer.name}: array {entry.meta.name!r}: chunk {coord}: in block {block_id}, which is not there"
             )
-        return ChunkRef(columns.layer, block_row, columns.offsets[row], columns.sizes[row])
+        return ChunkRef(layer, block_row, offsets[row], sizes[row])
 
     def size(self, place: int) -> int:
         """Bytes of the stored chunk at `place`, as its entry says; known even where its block is not there."""
@@ -147,24 +150,18 @@ class ChunkIndex:
 
     def mtime_ns(self, place: int) -> int:
         """When the chunk at `place` was written: what its layer says of it, else the layer's time."""
-        number = self._entry_view[place]
-        if number not in self._times:
-            entry = self.span[number]
-            times = entry.layer.chunk_mtimes(entry.position)
-            self._times[number] = None if times is None else numbers(times)
-        found = self._times[number]
-        return self.span[number].layer.time_ns if found is None else found[self._row_view[place]]
+        columns = self._table(place)
+        return columns.layer.time_ns if columns.times is None else columns.times[self._row_view[place]]
 
     def describe(self, place: int) -> tuple[int, int, int]:
         """Of the chunk at `place`: its stored bytes, its share of its compressed block (0 where that is not there), and
         when it was written.
         """
-        columns = self._table(place)
+        layer, block_ids, _, sizes, times = self._table(place)
         row = self._row_view[place]
-        layer, size = columns.layer, columns.sizes[row]
-        block_row = layer.block_row(columns.block_ids[row])
+        size, block_row = sizes[row], layer.block_row(block_ids[row])
         taken = min(layer.share(block_row, size), _MOST_TAKEN) if block_row >= 0 else 0
-        return size, taken, self.mtime_ns(place)
+        return size, taken, layer.time_ns if times is None else times[row]
 
     def mtimes(self, low: int, high: int) -> NDArray[np.int64]:
         """`mtime_ns` for places low to high."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, ParamSpec, TypeVar
+from types import CoroutineType, MethodType
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -34,25 +35,40 @@ class Done(Generic[T]):
 
 DONE = Done(None)
 
+_AT_ONCE: Final = "at_once"
 
-def _operation(method: Callable[..., object]) -> str:
+
+def operation_of(method: Callable[..., object]) -> str:
     """FUSE's name of the request that a handler, or a variant of one (`_flush_written`), answers."""
     return method.__name__.strip("_").partition("_")[0]
 
 
 def request(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make a handler of a method that answers at once. To the checker it gives coroutines, as pyfuse3 says of them."""
+    """Make a handler of a method that answers at once, or returns the coroutine of a `waiting_request` that answers.
+
+    To the checker it gives coroutines, as pyfuse3 says of them.
+    """
 
     @functools.wraps(method)
-    def answered(*args: P.args, **kwargs: P.kwargs) -> Done[T]:
+    def answered(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
-            return Done(method(*args, **kwargs))
+            answer = method(*args, **kwargs)
+            return answer if type(answer) is CoroutineType else Done(answer)
         except pyfuse3.FUSEError:
             raise
         except BaseException as error:  # noqa: BLE001  one of the two places where everything is caught
-            raise pyfuse3.FUSEError(explain(_operation(method), error)) from None
+            raise pyfuse3.FUSEError(explain(operation_of(method), error)) from None
 
-    return answered  # type: ignore[return-value]
+    setattr(answered, _AT_ONCE, method)
+    return answered
+
+
+def at_once(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """What `request` made the handler of, for a caller that catches everything itself: it returns the answer, not an
+    awaitable, and raises what it raises. Any other handler as it is.
+    """
+    method = getattr(handler, _AT_ONCE, None)
+    return handler if method is None else MethodType(method, getattr(handler, "__self__"))  # noqa: B009
 
 
 def waiting_request(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -65,6 +81,6 @@ def waiting_request(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
         except (pyfuse3.FUSEError, GeneratorExit, trio.Cancelled):  # the last two end a session loop, not a request
             raise
         except BaseException as error:  # noqa: BLE001
-            raise pyfuse3.FUSEError(explain(_operation(method), error)) from None
+            raise pyfuse3.FUSEError(explain(operation_of(method), error)) from None
 
     return answered

@@ -79,7 +79,7 @@ class DirectRuntime(InlineRuntime):
         while not self._closing:
             if self._waiting >= MAX_PARKED:
                 self._sleep_until_done()
-            elif len(events := self._wait()) == 1 and events[0][0] == device:
+            elif len(events := self._poll.poll(0) or self._wait()) == 1 and events[0][0] == device:
                 try:
                     read(device, buffer)
                 except OSError as error:

@@ -18,14 +18,14 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
-from arrayfs.fuse.answer import DONE, Done, request, waiting_request
+from arrayfs.fuse.answer import request, waiting_request
 from arrayfs.fuse.errnos import explain
 from arrayfs.fuse.masks import Masks
 from arrayfs.fuse.openers import Openers
-from arrayfs.fuse.requests import Listing, OpenInfo
+from arrayfs.fuse.requests import Listing
 from arrayfs.fuse.runtime import Runtime
 from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree
-from arrayfs.fuse.wire import NS, Entry
+from arrayfs.fuse.wire import KEEP_CACHE, NO_FLUSH, NS, Entry, Opened
 from arrayfs.view.attr import Attr
 
 # Seconds for which the kernel believes names and attributes. Its own changes it knows; all others are sent by
@@ -38,6 +38,7 @@ MANY_BYTES: Final = 4 << 20
 
 MAY_READ: Final = 0o4
 MAY_WRITE: Final = 0o2
+WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 
 class TreeOperations(pyfuse3.Operations):
@@ -83,7 +84,8 @@ class TreeOperations(pyfuse3.Operations):
         self._pages = PageStore()
         self._ahead = DecodeAhead()
         self._control_inodes, self._commit_inode = _control_inodes(tree)
-        self._entry, self._info = _blank_entry(self._uid, self._gid), OpenInfo()
+        self._entry, self._info = _blank_entry(self._uid, self._gid), FileInfo()
+        self._takes_fields = runtime.takes_fields
         answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
         self._answer = answer if masks is None else partial(_masked, answer, masks, self._control_inodes)
         self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
@@ -101,7 +103,7 @@ class TreeOperations(pyfuse3.Operations):
 
     @request
     def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Entry:
-        attr = self._tree.lookup(parent_inode, _text(name))
+        attr = self._tree.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
         if attr is None:
             raise FUSEError(errno.ENOENT)
         if parent_inode in self._control_inodes:
@@ -212,24 +214,26 @@ class TreeOperations(pyfuse3.Operations):
     # Files
 
     @request
-    def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        truncate = bool(flags & os.O_TRUNC)
-        access = flags & os.O_ACCMODE
-        write = access != os.O_RDONLY or truncate
-        self._may(inode, (MAY_WRITE if write else 0) | (MAY_READ if access != os.O_WRONLY else 0), ctx)
-        file = self._tree.open(inode, write=write, truncate=truncate)
-        info = self._new_handle(file, ctx, write=write)
-        if info.keep_cache and not write and self._pages.wants(inode) and file.alone:
+    def open(self, inode: int, flags: int, ctx: RequestContext) -> Opened:
+        if flags & WRITING:
+            access = flags & os.O_ACCMODE
+            self._may(inode, MAY_WRITE | (MAY_READ if access != os.O_WRONLY else 0), ctx)
+            file = self._tree.open(inode, write=True, truncate=bool(flags & os.O_TRUNC))
+            return self._new_handle(file, ctx, write=True)
+        self._may(inode, MAY_READ, ctx)
+        file = self._tree.open(inode, write=False, truncate=False)
+        opened = self._new_handle(file, ctx, write=False)
+        if self._pages.wants(inode) and file.cacheable and file.alone:
             try:
-                self._warm_up(info.fh, inode, file)
+                self._warm_up(self._last_handle, inode, file)
             except BaseException as error:  # noqa: BLE001  the handle is there, and the READ meets the error again
                 explain("open", error)
-        return info
+        return opened
 
     @request
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> tuple[FileInfo, Entry]:
+    ) -> tuple[Opened, Entry]:
         self._may(parent_inode, MAY_WRITE, ctx)
         exclusive, truncate = bool(flags & os.O_EXCL), bool(flags & os.O_TRUNC)
         write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
@@ -260,8 +264,9 @@ class TreeOperations(pyfuse3.Operations):
             self._is_dying(fh, file)
         return written
 
-    def flush(self, fh: int) -> Coroutine[Any, Any, None] | Done[None]:  # type: ignore[override]  # any awaitable will do
-        return self._flush_written(fh) if fh in self._writing else DONE
+    @request
+    def flush(self, fh: int) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
+        return self._flush_written(fh) if fh in self._writing else None
 
     @waiting_request
     async def _flush_written(self, fh: int) -> None:
@@ -275,13 +280,13 @@ class TreeOperations(pyfuse3.Operations):
         else:
             file.flush()
 
-    def release(self, fh: int) -> Coroutine[Any, Any, None] | Done[None]:  # type: ignore[override]
-        return self._release_written(fh) if fh in self._writing else self._release_read(fh)
-
     @request
-    def _release_read(self, fh: int) -> None:
+    def release(self, fh: int) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
+        if fh in self._writing:
+            return self._release_written(fh)
         self._ahead_at_read.discard(fh)
         self._files.pop(fh).release()
+        return None
 
     @waiting_request
     async def _release_written(self, fh: int) -> None:
@@ -333,15 +338,16 @@ class TreeOperations(pyfuse3.Operations):
 
     # Parts of the above
 
-    def _new_handle(self, file: OpenFile, ctx: RequestContext, *, write: bool) -> FileInfo:
+    def _new_handle(self, file: OpenFile, ctx: RequestContext, *, write: bool) -> Opened:
         self._last_handle = handle = self._last_handle + 1
         self._files[handle] = file
         if write:
             self._writing.add(handle)
             self._openers.opened(handle, ctx.pid)
-        info = self._info
-        info.fh, info.keep_cache, info.no_flush = handle, file.cacheable, not write
-        return info
+        if self._takes_fields:  # only a handle that writes has anything to flush
+            return handle, (KEEP_CACHE if file.cacheable else 0) | (0 if write else NO_FLUSH)
+        self._info.fh, self._info.keep_cache = handle, file.cacheable
+        return self._info
 
     def _is_dying(self, handle: int, file: OpenFile) -> bool:
         """At a FLUSH or a late WRITE: whether the writer is being killed; if so, the file knows it now."""
@@ -366,8 +372,8 @@ class TreeOperations(pyfuse3.Operations):
 
     def _fields(self, attr: Attr) -> Entry:
         ino, mode, size, blocks, mtime_ns, nlink, ctime_ns = attr
-        mtime, mtime_rest = mtime_ns // NS, mtime_ns % NS
-        ctime, ctime_rest = (ctime_ns // NS, ctime_ns % NS) if ctime_ns else (mtime, mtime_rest)
+        mtime, mtime_rest = divmod(mtime_ns, NS)
+        ctime, ctime_rest = divmod(ctime_ns, NS) if ctime_ns else (mtime, mtime_rest)
         return (
             ino, 0, KNOWN_FOR, KNOWN_FOR, 0, 0, ino, size, blocks, mtime, mtime, ctime, mtime_rest, mtime_rest,
             ctime_rest, mode, nlink, self._uid, self._gid, 0, READ_SIZE, 0,

@@ -1,7 +1,8 @@
 """Each request of the kernel's protocol as a call of a handler of pyfuse3's, and its answer back.
 
 What is not in the table is answered with ENOSYS, as libfuse does: the kernel then mostly does without. Answers go out
-with one system call each.
+with one system call each. Every step here counts, for small files by the thousand: so a handler that answers at once
+is called as it was written, without what `request` puts around it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,31 @@ import os
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from time import time_ns
-from types import SimpleNamespace
+from types import CoroutineType, SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import pyfuse3
-from pyfuse3 import EntryAttributes, FileInfo, StatvfsData
+from pyfuse3 import EntryAttributes, StatvfsData
 
 from arrayfs.fuse import wire
-from arrayfs.fuse.answer import Done
+from arrayfs.fuse.answer import at_once, operation_of
 from arrayfs.fuse.errnos import explain
 
 HEAD: Final = wire.HEADER.size
+# of the most frequent requests
+_header: Final = wire.HEADER.unpack_from
+_open_flags: Final = wire.OPEN.unpack_from
+_handle: Final = wire.HANDLE.unpack_from
+_answer, _ANSWER_SIZE = wire.ANSWER.pack, wire.ANSWER.size
+_entry_answer, _ENTRY_ANSWER_SIZE = wire.ENTRY_ANSWER.pack, wire.ENTRY_ANSWER.size
+_open_answer, _OPEN_ANSWER_SIZE = wire.OPEN_ANSWER.pack, wire.OPEN_ANSWER.size
 _pack_dirent: Final = wire.DIRENT.pack
 _PADDING: Final = tuple(bytes(-size % 8) for size in range(8))
+HANDLERS: Final = (
+    "lookup", "forget", "getattr", "setattr", "readlink", "symlink", "mknod", "mkdir", "unlink", "rmdir", "rename",
+    "link", "open", "read", "write", "statfs", "release", "fsync", "flush", "opendir", "readdir", "releasedir",
+    "fsyncdir", "create",
+)  # fmt: skip
 
 Answer = Callable[[int, Any], None]
 Handler = Coroutine[Any, Any, Any]
@@ -36,12 +49,6 @@ class Caller(NamedTuple):
     uid: int
     gid: int
     pid: int
-
-
-class OpenInfo(FileInfo):
-    """no_flush: the kernel need not tell when a descriptor of the handle is closed. pyfuse3 knows no such thing."""
-
-    no_flush = False
 
 
 class Listing:
@@ -78,7 +85,7 @@ class Requests:
 
     def __init__(self, operations: pyfuse3.Operations, buffer: bytearray, finish: Finish) -> None:
         self.device = -1
-        self._ops = operations
+        self._ops: Any = SimpleNamespace(**{name: at_once(getattr(operations, name)) for name in HANDLERS})
         self._buffer = buffer
         self._finish = finish
         self._caller: Any = Caller(0, 0, 0)  # to the checker a RequestContext, which only pyfuse3 can make
@@ -92,26 +99,27 @@ class Requests:
 
     def answer(self) -> None:
         """Answer the request in the buffer."""
-        size, opcode, unique, node, uid, gid, pid, _, _ = wire.HEADER.unpack_from(self._buffer)
+        size, opcode, unique, node, uid, gid, pid, _, _ = _header(self._buffer)
         if self._caller != (uid, gid, pid):
             self._caller = Caller(uid, gid, pid)
+        method = self._table.get(opcode, self._unknown)
         try:
-            self._table.get(opcode, self._unknown)(unique, node, size)
+            method(unique, node, size)
         except pyfuse3.FUSEError as error:
             self.refuse(unique, error.errno)
-        except Exception as error:  # noqa: BLE001  a request that is not understood must not be the end of the mount
-            self.refuse(unique, explain("request", error))
+        except BaseException as error:  # noqa: BLE001  as in answer.py, and for what was not understood
+            self.refuse(unique, explain(operation_of(method), error))
 
     def refuse(self, unique: int, number: int) -> None:
         """Answer with an errno."""
         self._send(wire.ANSWER.pack(wire.ANSWER.size, -number, unique))
 
-    def _complete(self, unique: int, handler: Handler | Done[Any], answer: Answer) -> None:
-        """Answer with what a handler returns."""
-        if isinstance(handler, Done):
-            answer(unique, handler.value)
+    def _complete(self, unique: int, result: Any, answer: Answer) -> None:
+        """Answer with what a handler returned, or with what its coroutine will."""
+        if type(result) is CoroutineType:
+            self._finish(unique, result, answer)
         else:
-            self._finish(unique, handler, answer)
+            answer(unique, result)
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -173,9 +181,9 @@ class Requests:
         end = begin + count * wire.FORGET_ONE.size
         self._run(self._ops.forget(list(wire.FORGET_ONE.iter_unpack(self._buffer[begin:end]))))
 
-    def _run(self, handler: Handler) -> None:
-        """Run a handler whose request has no answer."""
-        self._complete(0, handler, _ignore)
+    def _run(self, result: Any) -> None:
+        """Let a handler come to its end whose request has no answer."""
+        self._complete(0, result, _ignore)
 
     # --- attributes ---------------------------------------------------------------------------------------------------
 
@@ -212,7 +220,7 @@ class Requests:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _open(self, unique: int, node: int, _size: int) -> None:
-        flags, _ = wire.OPEN.unpack_from(self._buffer, HEAD)
+        flags, _ = _open_flags(self._buffer, HEAD)
         self._complete(unique, self._ops.open(node, flags, self._caller), self._opened)
 
     def _create(self, unique: int, node: int, size: int) -> None:
@@ -236,7 +244,7 @@ class Requests:
         self._complete(unique, self._ops.flush(handle), self._nothing)
 
     def _release(self, unique: int, _node: int, _size: int) -> None:
-        (handle,) = wire.HANDLE.unpack_from(self._buffer, HEAD)
+        (handle,) = _handle(self._buffer, HEAD)
         self._complete(unique, self._ops.release(handle), self._nothing)
 
     def _fsync(self, unique: int, _node: int, _size: int) -> None:
@@ -275,11 +283,8 @@ class Requests:
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _send(self, answer: bytes) -> bool:
+    def _send(self, *pieces: bytes | memoryview) -> bool:
         """False: nobody takes the answer, since the program that asked was killed meanwhile."""
-        return self._send_all((answer,))
-
-    def _send_all(self, pieces: tuple[bytes | memoryview, ...]) -> bool:
         try:
             os.writev(self.device, pieces)
         except FileNotFoundError:
@@ -292,32 +297,34 @@ class Requests:
         return True
 
     def _nothing(self, unique: int, _none: object = None) -> None:
-        self._send(wire.ANSWER.pack(wire.ANSWER.size, 0, unique))
+        self._send(_answer(_ANSWER_SIZE, 0, unique))
 
     def _bytes(self, unique: int, data: bytes | memoryview) -> None:
-        self._send_all((wire.ANSWER.pack(wire.ANSWER.size + len(data), 0, unique), data))
+        self._send(_answer(_ANSWER_SIZE + len(data), 0, unique), data)
 
     def _entry(self, unique: int, entry: wire.Entry) -> None:
-        self._send(wire.ENTRY_ANSWER.pack(wire.ENTRY_ANSWER.size, 0, unique, *_fields(entry)))
+        fields = entry if type(entry) is tuple else wire.entry_fields(entry)
+        self._send(_entry_answer(_ENTRY_ANSWER_SIZE, 0, unique, *fields))
 
     def _attr(self, unique: int, entry: wire.Entry) -> None:
         _, _, _, seconds, _, rest, *attributes = _fields(entry)
         self._send(wire.ATTR_ANSWER.pack(wire.ATTR_ANSWER.size, 0, unique, seconds, rest, 0, *attributes))
 
-    def _opened(self, unique: int, info: FileInfo) -> None:
-        answer = wire.OPEN_ANSWER.pack(wire.OPEN_ANSWER.size, 0, unique, info.fh, _flags(info), 0)
-        if not self._send(answer):
-            self._run(self._ops.release(info.fh))  # the kernel does not know the handle
+    def _opened(self, unique: int, opened: wire.Opened) -> None:
+        handle, flags = opened if type(opened) is tuple else wire.opened_fields(opened)
+        if not self._send(_open_answer(_OPEN_ANSWER_SIZE, 0, unique, handle, flags, 0)):
+            self._run(self._ops.release(handle))  # the kernel does not know the handle
 
     def _opened_directory(self, unique: int, handle: int) -> None:
-        if not self._send(wire.OPEN_ANSWER.pack(wire.OPEN_ANSWER.size, 0, unique, handle, 0, 0)):
+        if not self._send(_open_answer(_OPEN_ANSWER_SIZE, 0, unique, handle, 0, 0)):
             self._run(self._ops.releasedir(handle))
 
-    def _created(self, unique: int, made: tuple[FileInfo, wire.Entry]) -> None:
-        info, entry = made
-        fields = (*_fields(entry), info.fh, _flags(info), 0)
+    def _created(self, unique: int, made: tuple[wire.Opened, wire.Entry]) -> None:
+        opened, entry = made
+        handle, flags = opened if type(opened) is tuple else wire.opened_fields(opened)
+        fields = (*_fields(entry), handle, flags, 0)
         if not self._send(wire.CREATE_ANSWER.pack(wire.CREATE_ANSWER.size, 0, unique, *fields)):
-            self._run(self._ops.release(info.fh))
+            self._run(self._ops.release(handle))
 
     def _written(self, unique: int, size: int) -> None:
         self._send(wire.WRITE_ANSWER.pack(wire.WRITE_ANSWER.size, 0, unique, size, 0))
@@ -326,15 +333,6 @@ class Requests:
         counts = (space.f_blocks, space.f_bfree, space.f_bavail, space.f_files, space.f_ffree)
         sizes = (space.f_bsize, space.f_namemax, space.f_frsize, 0)
         self._send(wire.STATFS_ANSWER.pack(wire.STATFS_ANSWER.size, 0, unique, *counts, *sizes))
-
-
-def _flags(info: FileInfo) -> int:
-    flags = wire.KEEP_CACHE if info.keep_cache else 0
-    if info.direct_io:
-        flags |= wire.DIRECT_IO
-    if isinstance(info, OpenInfo) and info.no_flush:
-        flags |= wire.NO_FLUSH
-    return flags
 
 
 def _fields(entry: wire.Entry) -> wire.EntryFields:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, Final
 
-from pyfuse3 import EntryAttributes
+from pyfuse3 import EntryAttributes, FileInfo
 
 NS: Final = 1_000_000_000
 
@@ -62,6 +62,8 @@ EntryFields = tuple[int, ...]
 # checker anything: for it, handlers are pyfuse3's.
 Entry = Any
 MODE_AT: Final = 15
+# The same of an open file: FileInfo, or its handle and flags.
+Opened = Any
 
 
 def timeout(seconds: float) -> tuple[int, int]:
@@ -80,3 +82,8 @@ def entry_fields(entry: EntryAttributes) -> EntryFields:
         *(atime % NS, mtime % NS, ctime % NS, entry.st_mode, entry.st_nlink, entry.st_uid, entry.st_gid),
         *(entry.st_rdev, entry.st_blksize, 0),
     )
+
+
+def opened_fields(info: FileInfo) -> tuple[int, int]:
+    """Handle and flags. NO_FLUSH is not among them: pyfuse3 knows no such thing."""
+    return info.fh, (KEEP_CACHE if info.keep_cache else 0) | (DIRECT_IO if info.direct_io else 0)

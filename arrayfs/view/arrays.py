@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arrayfs.container.array import Array, Found, source_name
+from arrayfs.container.array import Array, Found, read_ref, source_name
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord, Grid
@@ -25,7 +25,7 @@ from arrayfs.view.attr import Attr
 from arrayfs.view.chunks import ChunkFormat
 from arrayfs.view.content import Content
 from arrayfs.view.draft import Draft
-from arrayfs.view.metadata import KeyStyle
+from arrayfs.view.metadata import KeyStyle, chunk_number
 from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
 from arrayfs.view.numbers import InodeNumbers, NumberRange, Prefix
 
@@ -35,6 +35,16 @@ if TYPE_CHECKING:
 STAT_BLOCK = 512
 # How many chunks after the one that is opened are unpacked: while one is, the next can wait in line. scripts/bench.
 AHEAD = 2
+
+
+class Line(NamedTuple):
+    """The chunks right in one directory, which lie along the last axis. leading: their other coordinates; first: the
+    key of the first; length: how many there can be.
+    """
+
+    leading: Prefix
+    first: int
+    length: int
 
 
 class ZarrArray:
@@ -79,6 +89,7 @@ class ZarrArray:
         self._numbers = numbers
         self._range: NumberRange | None = None
         self._range_grid = array.grid
+        self._line: tuple[Components | None, Grid, Line | None] = (None, array.grid, None)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -90,13 +101,25 @@ class ZarrArray:
     def coord_of(self, components: Sequence[str]) -> Coord | None:
         """The chunk coordinate that a path below the array's directory spells, inside the grid; else None."""
         coord = self.keys.parse(components, self.rank)
-        if coord is None:
-            return None
-        counts = self.counts
-        for axis, c in enumerate(coord):
-            if c >= counts[axis]:
-                return None
-        return coord
+        return coord if coord is not None and _all_less(coord, self.counts) else None
+
+    def coord_in(self, components: Components, name: str) -> Coord | None:
+        """The same for a name in a chunk directory."""
+        line = self.line(components)
+        if line is None:
+            return self.coord_of((*components, name))
+        number = chunk_number(name)
+        return None if number is None or number >= line.length else (*line.leading, number)
+
+    def line(self, components: Components) -> Line | None:
+        """The chunks right in a directory, if there can be any. What was asked last is kept: many are in one."""
+        last, grid, line = self._line
+        if components is not last or grid is not self.array.grid:
+            grid, leading = self.array.grid, self.prefix_of(components)
+            inside = leading is not None and len(leading) == self.rank - 1 and _all_less(leading, self.counts)
+            line = Line(leading, grid.key(leading), self.counts[-1]) if leading is not None and inside else None
+            self._line = components, grid, line
+        return line
 
     def prefix_of(self, components: Components) -> Prefix | None:
         """The leading coordinates of the chunks below a directory path, if chunks can be below it; else None."""
@@ -117,20 +140,19 @@ class ZarrArray:
         """The path of a chunk directory below the array's directory."""
         return ((self.keys.prefix,) if self.keys.prefix else ()) + tuple(map(str, prefix))
 
-    def number(self, prefix: Prefix) -> int:
-        """The inode number of an untouched chunk or chunk directory."""
+    @property
+    def inodes(self) -> NumberRange:
+        """The inode numbers of its untouched chunks and chunk directories."""
         if self._range is None or self._range_grid is not self.array.grid:
             self._range_grid = self.array.grid
             if self._range is None or not self._range.fits(tuple(max(count, 1) for count in self.counts)):
                 self._range = self._numbers.take_range(self, self.counts)
                 self.passing.clear()
-        return self._range.number(prefix)
+        return self._range
 
-    def gives(self, numbers: NumberRange) -> bool:
-        """Whether `number` answers out of this range, and not of a newer one."""
-        if self._range_grid is not self.array.grid:
-            self.number(())
-        return self._range is numbers
+    def number(self, prefix: Prefix) -> int:
+        """The inode number of an untouched chunk or chunk directory."""
+        return self.inodes.number(prefix)
 
     # --- chunks -------------------------------------------------------------------------------------------------------
 
@@ -178,10 +200,17 @@ class ZarrArray:
         size = self.array.stored_size(place) or 0
         return self._content(self.array.find(place), place, self.array.grid, self.chunks, size)
 
-    def content_committed(self, index: ChunkIndex, chunks: ChunkFormat, place: Coord) -> Content:
-        """As `content`, of what `index` and `chunks` (which never change) once showed at a stored coordinate."""
-        found = index.find(place)
-        return self._content(found, place, index.grid, chunks, 0 if found is None else found.size)
+    def content_committed(self, index: ChunkIndex, place: int, chunks: ChunkFormat, coord: Coord) -> Content:
+        """As `content`, of the chunk that `index`, at `place`, and `chunks` (which never change) once showed."""
+        found, stored = index.ref(place), self.stored(coord)
+        if found.size == chunks.size and index.grid.extent(stored) == index.grid.chunk_shape and found.size <= LARGE:
+            try:
+                data = read_ref(found, self.container.cache)
+                if len(data) == found.size:
+                    return data  # the stored chunk is the file
+            except FormatError:  # comes again below, where it gets the chunk's name
+                pass
+        return self._content(found, stored, index.grid, chunks, found.size)
 
     def _content(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat, stored_size: int) -> Content:
         read = self.array.ranges(found, place, self.container.cache) if stored_size > LARGE else None
@@ -275,6 +304,10 @@ class ZarrArray:
         sizes = self.chunks.file_sizes(stored)
         blocks = -(-index.stored_shares(low, high) // STAT_BLOCK)
         return sizes.tolist(), blocks.tolist(), index.mtimes(low, high).tolist()
+
+
+def _all_less(coord: Coord, counts: tuple[int, ...]) -> bool:
+    return all(c < count for c, count in zip(coord, counts, strict=False))
 
 
 def _load_block(ref: ChunkRef, cache: BlockCache) -> None:

@@ -68,7 +68,7 @@ class Nodes:
         if file is None:
             if zarr.has(prefix):
                 # an array that has outgrown the numbers that the kernel knows: the chunk keeps the one it is known by
-                return (zarr, prefix) if zarr.gives(numbers) else self.chunk_of_number(zarr, prefix, ino)
+                return (zarr, prefix) if zarr.inodes is numbers else self.chunk_of_number(zarr, prefix, ino)
         elif file.ino == ino:
             return file
         reader = zarr.readers.get(prefix)
@@ -88,8 +88,8 @@ class Nodes:
     def directory(self, ino: int) -> Directory:
         """The directory with this number. Raises NotDirectoryError, StaleError."""
         last = self._last_directory
-        if last.ino == ino and last.owner is not None and last.owner.passing.get(last.components) is last:
-            return self.chunk_directory(last.owner, last.components)
+        if last.ino == ino and _is_given(last):
+            return last
         node = self.node(ino)
         if not isinstance(node, Directory):
             raise NotDirectoryError(f"inode {ino} is no directory")
@@ -155,7 +155,7 @@ class Nodes:
         """The chunk that a name in a directory spells, whether it is there or not."""
         owner = directory.owner  # not by `arrays_of`: it would take half as long again, and every look-up comes here
         if owner is not None:
-            coord = owner.coord_of((*directory.components, name))
+            coord = owner.coord_in(directory.components, name)
             if coord is not None:
                 return owner, coord
         zarr = self.documents.zarr(directory)
@@ -180,7 +180,7 @@ class Nodes:
         if known is not None:
             return known
         known = zarr.passing.get(components)
-        if known is not None and not known.removed and known.mtime_ns == zarr.root.mtime_ns:
+        if known is not None and _is_given(known):
             return known
         if len(zarr.passing) >= PASSING_LIMIT:
             zarr.passing.clear()
@@ -226,3 +226,16 @@ class Nodes:
                 file.bindings.clear()
         if left and self.on_invalidate is not None:
             self.on_invalidate([], [(directory.ino, name) for name in left if name not in directory.children])
+
+
+def _is_given(directory: Directory) -> bool:
+    """Whether a directory between an array's chunks is the one that its array gives out."""
+    zarr, components = directory.owner, directory.components
+    if zarr is None:
+        return False
+    known = zarr.directories.get(components)
+    if known is not None:
+        return known is directory
+    return (
+        zarr.passing.get(components) is directory and directory.mtime_ns == zarr.root.mtime_ns and not directory.removed
+    )

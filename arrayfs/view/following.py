@@ -113,11 +113,14 @@ class Following:
             return
 
     def _freeze_chunk(self, zarr: ZarrArray, coord: Coord, file: File) -> None:
-        place = zarr.stored(coord)
-        if not file.opens or file.draft is not None or file.kept is not None or place in zarr.array.changes:
+        stored, index = zarr.stored(coord), zarr.array.index
+        if not file.opens or file.draft is not None or file.kept is not None or stored in zarr.array.changes:
+            return
+        place = index.place(stored)
+        if place is None:
             return
         with suppress(FormatError):  # damaged: who reads it gets an error either way
-            file.kept = zarr.content_committed(zarr.array.index, zarr.chunks, place)
+            file.kept = zarr.content_committed(index, place, zarr.chunks, coord)
             file.size = size_of(file.kept)
 
     def _known(self, path: Components) -> Directory | File | None:

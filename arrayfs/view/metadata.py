@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -33,7 +32,7 @@ DOCUMENT_LIMIT = 64 << 20
 # The attribute that says which element type the variable-length bytes of a List array hold.
 ELEMENT_TYPE_ATTRIBUTE = "arrayfs_element_type"
 
-_is_number = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII).fullmatch
+_MOST_DIGITS = 10  # of a number below U32_LIMIT
 _LONGEST_INT = 4000  # digits; above 4300 Python refuses to convert
 
 
@@ -68,10 +67,19 @@ class KeyStyle:
             return None
         coord = []
         for part in parts:
-            if not _is_number(part) or (number := int(part)) >= U32_LIMIT:
+            number = chunk_number(part)
+            if number is None:
                 return None
             coord.append(number)
         return tuple(coord)
+
+
+def chunk_number(name: str) -> int | None:
+    """The coordinate along one axis that is spelled so; None for every name that no number makes."""
+    if not name.isdecimal() or not name.isascii() or len(name) > _MOST_DIGITS or (name[0] == "0" and name != "0"):
+        return None
+    number = int(name)
+    return number if number < U32_LIMIT else None
 
 
 def _split_one(components: Sequence[str], separator: str) -> list[str]:

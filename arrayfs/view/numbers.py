@@ -35,20 +35,22 @@ LARGE_RANGE = 1 << 44
 @dataclass(frozen=True, slots=True)
 class NumberRange:
     """The numbers of one array. counts: chunks per axis that there is room for; offsets[k]: where the level of
-    directories with k leading coordinates begins (the last level: the chunks). end: one more than the last.
+    directories with k leading coordinates begins (the last level: the chunks). chunks: the number of the chunk of
+    coordinates 0; that of any other is its key in the array's grid more. end: one more than the last.
     """
 
     start: int
     counts: tuple[int, ...]
     offsets: tuple[int, ...]
     zarr: ZarrArray
+    chunks: int
     end: int
 
     def number(self, prefix: Prefix) -> int:
         """The number of the chunk, or chunk directory, with these leading coordinates."""
-        place, counts = 0, self.counts
-        for axis, coordinate in enumerate(prefix):
-            place = place * counts[axis] + coordinate
+        place = 0
+        for coordinate, count in zip(prefix, self.counts):  # noqa: B905  strict takes as long as all of this
+            place = place * count + coordinate
         return self.start + self.offsets[len(prefix)] + place
 
     def prefix(self, number: int) -> Prefix:
@@ -96,7 +98,7 @@ class InodeNumbers:
         start = self._room(size)
         if start is None:
             raise LimitError(f"no inode numbers are left for an array of {counts} chunks")
-        numbers = NumberRange(start, counts, tuple(offsets), zarr, start + size)
+        numbers = NumberRange(start, counts, tuple(offsets), zarr, start + offsets[-1], start + size)
         self._starts.append(start)
         self._ranges.append(numbers)
         return numbers

@@ -32,13 +32,14 @@ class ChunkReader:
     # nothing changes the chunk but writing to it, or a commit of another mount, which gives it another number
     cacheable = True
 
-    def __init__(self, tree: Tree, ino: int, zarr: ZarrArray, coord: Coord) -> None:
+    def __init__(self, tree: Tree, ino: int, zarr: ZarrArray, coord: Coord, place: int) -> None:
+        """place: that of the chunk in the array's index."""
         self.ino = ino
         self.zarr = zarr
         self.opens = 1
         self._tree = tree
         self._coord = coord
-        self._place = zarr.stored(coord)
+        self._place = place
         self._index = zarr.array.index
         self._chunks = zarr.chunks
         self._file: OpenFile | None = None
@@ -64,16 +65,14 @@ class ChunkReader:
             return self._file.size
         size = self._chunks.size
         if size is None:
-            place = self._index.place(self._place)
-            stored = 0 if place is None else self._index.size(place)
-            size = self._chunks.file_size(stored, self._index.grid.extent(self._place))
+            extent = self._index.grid.extent(self.zarr.stored(self._coord))
+            size = self._chunks.file_size(self._index.size(self._place), extent)
         return size
 
     @property
     def mtime_ns(self) -> int:
         """When the chunk was written."""
-        place = self._index.place(self._place)
-        return 0 if place is None else self._index.mtime_ns(place)
+        return self._index.mtime_ns(self._place)
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """Bytes from `offset`, fewer at the end of the file."""
@@ -83,7 +82,7 @@ class ChunkReader:
     def content(self) -> Content:
         """The chunk file as it was when it was opened. Raises FormatError, naming file, array and chunk."""
         if self._content is None:
-            self._content = self.zarr.content_committed(self._index, self._chunks, self._place)
+            self._content = self.zarr.content_committed(self._index, self._place, self._chunks, self._coord)
         return self._content
 
     def write(self, offset: int, data: bytes) -> int:

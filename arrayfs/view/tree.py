@@ -38,6 +38,7 @@ from arrayfs.view.paths import CONTROL_NAME
 from arrayfs.view.populate import populate
 from arrayfs.view.readers import ChunkReader
 from arrayfs.view.stored_documents import StoredDocuments
+from arrayfs.view.untouched import attr_of, reader_of
 from arrayfs.view.versions import VersionListing
 
 # Computed chunk directories that an array keeps at hand.
@@ -86,8 +87,12 @@ class Tree(Nodes):
         if parent >= self.lent_from:
             return self.control.versions.lookup(parent, name)
         with self.container.lock:
-            found = self.find(self.directory(parent), name)
-            return None if found is None else self.attr(found)
+            directory = self.directory(parent)
+            attr = attr_of(directory, name)
+            if attr is None:
+                found = self.find(directory, name)
+                attr = None if found is None else self.attr(found)
+            return attr
 
     def getattr(self, ino: int) -> Attr:
         """Attributes of an inode. Raises StaleError if it is gone."""
@@ -209,9 +214,10 @@ class Tree(Nodes):
         if write or truncate:
             return self.open_for_writing(ino, truncate=truncate)
         with self.container.lock:
-            node = self.node(ino)
-            reader = self._reader(ino, *node) if isinstance(node, tuple) else None
-            return self._handle(self._openable(node), write=False, emptied=False) if reader is None else reader
+            reader = reader_of(self, ino)
+            if reader is not None:
+                return reader
+            return self._handle(self._openable(self.node(ino)), write=False, emptied=False)
 
     def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
         """Open a file for reading and writing."""
@@ -234,16 +240,6 @@ class Tree(Nodes):
 
     def _handle(self, file: File, *, write: bool, emptied: bool) -> OpenFile:
         return OpenFile(self, file, write=write, emptied=emptied)
-
-    def _reader(self, ino: int, zarr: ZarrArray, coord: Coord) -> ChunkReader | None:
-        """A handle that reads an untouched chunk; None if that is not committed, or known by another number too."""
-        reader = zarr.readers.get(coord)
-        if reader is None:
-            return None if zarr.stored(coord) in zarr.array.changes else ChunkReader(self, ino, zarr, coord)
-        if reader.ino != ino:
-            return None
-        reader.opens += 1
-        return reader
 
     def opendir(self, ino: int) -> OpenDirectory | VersionListing:
         """Begin a listing."""

@@ -1,5 +1,5 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
+[--profile | --steps | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
 --versions [--commits N]]`.
 """
 
@@ -24,6 +24,7 @@ from benchlib.measure import Place
 from benchlib.memory import memory
 from benchlib.profiling import profile
 from benchlib.report import Results, report
+from benchlib.steps import steps
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
 from benchlib.tensorstores import tensorstores
 from benchlib.versions import versions
@@ -37,8 +38,8 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
-    others = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.memory, wanted.versions)
-    if any(others):
+    others = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions")
+    if any(getattr(wanted, name) for name in others):
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
@@ -62,6 +63,8 @@ def main() -> int:
 
 def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
     """One of the benchmarks that are not about reading beside the peers."""
+    if wanted.steps:
+        return steps(folder)
     if wanted.memory:
         return memory(folder, wanted.mebibytes, wanted.systems)
     if wanted.versions:
@@ -81,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dir", default="/var/tmp", help="where the data go for the time, on a real disk (/var/tmp)")
     parser.add_argument("--systems", default="", help="a comma list of names as in the report; all by default")
     parser.add_argument("--profile", action="store_true", help="instead: where the daemon's time goes")
+    parser.add_argument("--steps", action="store_true", help="instead: bytecodes that a request takes")
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")

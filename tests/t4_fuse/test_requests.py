@@ -14,8 +14,8 @@ import pyfuse3
 import pytest
 
 from arrayfs.fuse import wire
-from arrayfs.fuse.answer import Done
-from arrayfs.fuse.requests import Listing, OpenInfo, Requests
+from arrayfs.fuse.answer import request
+from arrayfs.fuse.requests import Listing, Requests
 
 LOOKUP, FORGET, GETATTR, SETATTR, OPEN, WRITE, GETXATTR, FLUSH, FORGET_MANY, RENAME2 = (
     1,
@@ -57,11 +57,14 @@ class Recorder(pyfuse3.Operations):
         super().__init__()
         self.asked: list[Any] = []
 
+    @request
     def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> Any:
         self.asked.append((parent_inode, name, ctx.uid, ctx.gid, ctx.pid))
         if name == b"absent":
             raise pyfuse3.FUSEError(errno.ENOENT)
-        return Done(entry(7))
+        if name == b"bug":
+            raise ZeroDivisionError("a handler's bug")
+        return entry(7)
 
     async def getattr(self, inode: int, ctx: Any) -> Any:
         return entry(inode)
@@ -71,9 +74,9 @@ class Recorder(pyfuse3.Operations):
         return entry(inode)
 
     async def open(self, inode: int, flags: int, ctx: Any) -> Any:
-        info = OpenInfo(fh=9, keep_cache=True)
-        info.no_flush = flags & os.O_ACCMODE == os.O_RDONLY
-        return info
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            return pyfuse3.FileInfo(fh=9, keep_cache=True)
+        return 9, wire.KEEP_CACHE | wire.NO_FLUSH
 
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         self.asked.append((fh, offset, data))
@@ -152,6 +155,7 @@ def test_a_name_is_looked_up_for_who_asks(kernel: Kernel) -> None:
 
 def test_what_a_handler_refuses_is_an_errno(kernel: Kernel) -> None:
     assert kernel.ask(LOOKUP, b"absent\0") == (errno.ENOENT, b"")
+    assert kernel.ask(LOOKUP, b"bug\0") == (errno.EIO, b"")
 
 
 def test_a_request_that_nobody_knows_is_enosys(kernel: Kernel) -> None:
@@ -187,7 +191,7 @@ def test_two_names_of_a_rename_are_told_apart(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(("flags", "expected"), [(os.O_RDONLY, wire.KEEP_CACHE | wire.NO_FLUSH), (1, wire.KEEP_CACHE)])
-def test_only_a_handle_that_writes_is_flushed(kernel: Kernel, flags: int, expected: int) -> None:
+def test_an_open_file_is_answered_as_fields_or_as_pyfuse3_says_it(kernel: Kernel, flags: int, expected: int) -> None:
     assert kernel.ask(OPEN, struct.pack("=II", flags, 0)) == (0, struct.pack("=QII", 9, expected, 0))
 
 
