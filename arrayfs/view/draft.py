@@ -42,6 +42,11 @@ class Draft:
         """Bytes in memory."""
         return sum(map(len, self.pieces.values()))
 
+    @property
+    def taken(self) -> int:
+        """Bytes of the file that are no holes, as far as the draft can tell: what lies in the base counts whole."""
+        return min(self.size, self.held + self.base_size)
+
     def rest_on(self, base: BaseReader) -> None:
         """Have the same base bytes read from elsewhere."""
         self._base = base

@@ -355,7 +355,7 @@ class Tree(Nodes):
         if binding is not None and binding.array is not None and node.draft is None:
             blocks = -(-binding.array.stored_bytes() // STAT_BLOCK)
         else:
-            blocks = -(-size // STAT_BLOCK)
+            blocks = -(-(size if node.draft is None else node.draft.taken) // STAT_BLOCK)
         return Attr(node.ino, node.mode, size, blocks, node.mtime_ns, len(node.bindings))
 
     def closed(self, file: File) -> None:
