@@ -212,10 +212,10 @@ def _entry(path: Path) -> Entry:
     found = path.lstat()
     digest = ""
     if stat.S_ISREG(found.st_mode):
-        content = path.read_bytes()
-        if len(content) != found.st_size:
-            raise TrialError(f"{path}: {len(content)} bytes read, {found.st_size} in stat")
-        digest = hashlib.sha256(content).hexdigest()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if file.tell() != found.st_size:
+                raise TrialError(f"{path}: {file.tell()} bytes read, {found.st_size} in stat")
     return Entry(stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode), found.st_size, found.st_mtime_ns, digest)
 
 

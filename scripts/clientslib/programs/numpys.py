@@ -6,7 +6,6 @@ import json
 import mmap
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from clientslib.programs.cases import cases, expect, main
@@ -87,6 +86,8 @@ def check_save_and_savez(folder: Path) -> None:
 
 
 def write_h5py(folder: Path) -> None:
+    import h5py
+
     with h5py.File(folder / "x.h5", "w", libver="latest") as file:
         file.create_dataset("g/a", data=np.arange(COUNT), chunks=(1000,), compression="gzip")
         file["g"].attrs["title"] = "é"
@@ -101,6 +102,8 @@ def write_h5py(folder: Path) -> None:
 
 
 def check_h5py(folder: Path) -> None:
+    import h5py
+
     expected = np.arange(COUNT)
     expected[5:9] = -1
     with h5py.File(folder / "x.h5", "r") as file:
