@@ -43,9 +43,9 @@ class Draft:
         return sum(map(len, self.pieces.values()))
 
     @property
-    def taken(self) -> int:
-        """Bytes of the file that are no holes, as far as the draft can tell: what lies in the base counts whole."""
-        return min(self.size, self.held + self.base_size)
+    def changed_size(self) -> int:
+        """Bytes of the changed pieces, in memory and on disk."""
+        return self.held + sum(slot.size for slot in self._slots.values())
 
     def rest_on(self, base: BaseReader) -> None:
         """Have the same base bytes read from elsewhere."""

@@ -36,6 +36,8 @@ def test_sparse_files(mounted: Mounted) -> None:
         os.ftruncate(fd, 1 << 31)
         os.pwrite(fd, b"x" * 5000, 1 << 30)
         assert 10 <= os.fstat(fd).st_blocks < 1 << 13
+        os.pwrite(fd, b"y" * (80 << 20), 0)  # more than memory keeps of a file
+        assert 80 << 11 <= os.fstat(fd).st_blocks < 90 << 11
     mounted.remount()
     assert os.stat(mounted / "f").st_size == 1 << 31
     assert 0 < os.stat(mounted / "f").st_blocks < 1 << 13
