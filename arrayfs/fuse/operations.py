@@ -236,11 +236,11 @@ class TreeOperations(pyfuse3.Operations):
     ) -> tuple[Opened, Entry]:
         self._may(parent_inode, MAY_WRITE, ctx)
         exclusive, truncate = bool(flags & os.O_EXCL), bool(flags & os.O_TRUNC)
-        write = flags & os.O_ACCMODE != os.O_RDONLY or truncate
+        # Also where the program only reads (flock(1) makes its lock file so): closing is what keeps a new file.
         made, file = self._tree.make(
-            parent_inode, _text(name), stat.S_IMODE(mode), exclusive=exclusive, write=write, truncate=truncate
+            parent_inode, _text(name), stat.S_IMODE(mode), exclusive=exclusive, write=True, truncate=truncate
         )
-        return self._new_handle(file, ctx, write=write), self._answer(made)
+        return self._new_handle(file, ctx, write=True), self._answer(made)
 
     @request
     def read(  # type: ignore[override]  # any buffer will do

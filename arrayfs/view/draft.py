@@ -44,6 +44,11 @@ class Draft:
         """Bytes in memory."""
         return sum(map(len, self.pieces.values()))
 
+    @property
+    def changed_size(self) -> int:
+        """Bytes of the changed pieces, in memory and on disk."""
+        return self.held + sum(slot.size for slot in self._slots.values())
+
     def rest_on(self, base: BaseReader) -> None:
         """Have the same base bytes read from elsewhere."""
         self._base = base

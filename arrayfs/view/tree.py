@@ -348,10 +348,12 @@ class Tree(Nodes):
             chunk = binding.zarr.attr(binding.coord)
             return Attr(node.ino, node.mode, chunk.size, chunk.blocks, node.mtime_ns, len(node.bindings))
         size = self.files.size(node)
-        if binding is not None and binding.array is not None and node.draft is None:
-            blocks = -(-binding.array.stored_bytes() // STAT_BLOCK)
-        else:
-            blocks = -(-size // STAT_BLOCK)
+        draft = node.draft
+        below = size if draft is None else draft.base_size
+        if below and binding is not None and binding.array is not None:
+            below = binding.array.stored_bytes()
+        taken = below if draft is None else min(size, below + draft.changed_size)
+        blocks = -(-taken // STAT_BLOCK)
         return Attr(node.ino, node.mode, size, blocks, node.mtime_ns, len(node.bindings))
 
     def closed(self, file: File) -> None:

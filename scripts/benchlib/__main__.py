@@ -1,6 +1,6 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
 [--profile | --steps | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
---versions [--commits N]]`.
+--versions [--commits N] | --clients [--files N]]`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchlib.checksums import checksums
+from benchlib.clients import clients
 from benchlib.compacting import compacting
 from benchlib.dataset import LARGE, SMALL, Stored, store
 from benchlib.measure import Place
@@ -32,20 +33,24 @@ from benchlib.writing import journal
 
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
 
+# Benchmarks of something else than reading beside the peers, each an option.
+INSTEAD = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions", "clients")
+
 
 def main() -> int:
     """Prepare, measure, and print the report after each round."""
     wanted = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if wanted.install:
         _install()
-    others = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions")
-    if any(getattr(wanted, name) for name in others):
+    if wanted.clients:
+        _refuse(wanted.dir)
+    if any(getattr(wanted, name) for name in INSTEAD):
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
     systems = [system for system in SYSTEMS if not wanted.systems or system.name in wanted.systems.split(",")]
     _refuse(wanted.dir)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: Results = {}
     with _folder(wanted.dir) as folder:
         sets = _store(folder, systems)
@@ -69,6 +74,8 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
         return memory(folder, wanted.mebibytes, wanted.systems)
     if wanted.versions:
         return versions(folder, wanted.commits, rounds)
+    if wanted.clients:
+        return clients(folder, wanted.files, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
     if wanted.compact:
@@ -90,6 +97,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
     parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
     parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
+    parser.add_argument("--clients", action="store_true", help="instead: zarr-python, cp, rm and renames on a mount")
+    parser.add_argument("--files", type=int, default=20_000, help="with --clients: so many chunks of 16 KiB (20000)")
     parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
     parser.add_argument("--memory", action="store_true", help="instead: the memory that writing much needs")
     parser.add_argument("--mebibytes", type=int, default=4096, help="with --memory: how much each part writes (4096)")

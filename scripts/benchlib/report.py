@@ -4,7 +4,7 @@ the time was stolen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -39,22 +39,29 @@ GOALS = (
 )
 
 MEASUREMENTS = (IN_ORDER, AT_RANDOM, AGAIN, LIST_COLD, LIST, FIND)
+LABEL_WIDTH = 44
 
 
-def report(results: Results) -> str:
+def report(
+    results: Results,
+    goals: Sequence[Goal] = GOALS,
+    sets: Sequence[ChunkSet] = (LARGE, SMALL),
+    measurements: Sequence[str] = MEASUREMENTS,
+) -> str:
     """The tables as text."""
-    return "\n".join([*_rates(results), "", *_ratios(results), "", *_stolen(results)])
+    rates = _rates(results, sets, measurements)
+    return "\n".join([*rates, "", *_ratios(results, goals), "", *_stolen(results)])
 
 
-def _rates(results: Results) -> Iterator[str]:
+def _rates(results: Results, sets: Sequence[ChunkSet], measurements: Sequence[str]) -> Iterator[str]:
     systems = _systems(results)
-    yield f"{'files/s (MB/s)':32}" + "".join(f"{system:>21}" for system in systems)
-    for chunks in (LARGE, SMALL):
-        for measurement in MEASUREMENTS:
+    yield f"{'files/s (MB/s)':{LABEL_WIDTH}}" + "".join(f"{system:>21}" for system in systems)
+    for chunks in sets:
+        for measurement in measurements:
             cells = [results.get((chunks.label, measurement, system), []) for system in systems]
             if any(cells):
                 texts = [_rate(chunks, measurement, rounds) for rounds in cells]
-                yield f"{chunks.label + ' ' + measurement:32}" + "".join(f"{text:>21}" for text in texts)
+                yield f"{chunks.label + ' ' + measurement:{LABEL_WIDTH}}" + "".join(f"{text:>21}" for text in texts)
 
 
 def _rate(chunks: ChunkSet, measurement: str, rounds: list[Measured]) -> str:
@@ -66,13 +73,13 @@ def _rate(chunks: ChunkSet, measurement: str, rounds: list[Measured]) -> str:
     return f"{files:,.0f} ({files * chunks.size / 1e6:,.0f})"
 
 
-def _ratios(results: Results) -> Iterator[str]:
+def _ratios(results: Results, goals: Sequence[Goal]) -> Iterator[str]:
     systems = [system for system in _systems(results) if system.startswith("arrayfs")]
-    yield f"{'times as fast as':48}{'goal':>6}" + "".join(f"{system:>24}" for system in systems)
-    for goal in GOALS:
+    yield f"{'times as fast as':56}{'goal':>6}" + "".join(f"{system:>24}" for system in systems)
+    for goal in goals:
         label = f"{goal.chunks.label} {goal.measurement} / {goal.peer}"
         texts = [_ratio(results, goal, system) for system in systems]
-        yield f"{label:48}{goal.factor:>6.1f}" + "".join(f"{text:>24}" for text in texts)
+        yield f"{label:56}{goal.factor:>6.2f}" + "".join(f"{text:>24}" for text in texts)
 
 
 def _ratio(results: Results, goal: Goal, system: str) -> str:

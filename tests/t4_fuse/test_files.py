@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import mmap
@@ -29,6 +30,19 @@ def test_files_are_kept(mounted: Mounted, size: int) -> None:
     assert mounted.remount().sidecar == ""
 
 
+@keeps("Holes take no space, also before a commit.")
+def test_sparse_files(mounted: Mounted) -> None:
+    with opened(mounted / "f", os.O_CREAT | os.O_RDWR) as fd:
+        os.ftruncate(fd, 1 << 31)
+        os.pwrite(fd, b"x" * 5000, 1 << 30)
+        assert 10 <= os.fstat(fd).st_blocks < 1 << 13
+        os.pwrite(fd, b"y" * (80 << 20), 0)  # more than memory keeps of a file
+        assert 80 << 11 <= os.fstat(fd).st_blocks < 90 << 11
+    mounted.remount()
+    assert os.stat(mounted / "f").st_size == 1 << 31
+    assert 0 < os.stat(mounted / "f").st_blocks < 1 << 13
+
+
 @keeps("or a plain file over 4 PiB − 1 MiB, also by truncate: EFBIG")
 def test_longest_file(mounted: Mounted) -> None:
     longest = ((1 << 32) - 1) << 20
@@ -41,6 +55,14 @@ def test_longest_file(mounted: Mounted) -> None:
     assert mounted.remount().sidecar == "t.1.af"
     with opened(mounted / "f", os.O_RDONLY) as fd:
         assert os.pread(fd, 5, longest - 2) == b"\0x"
+
+
+@pytest.mark.parametrize("access", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR])
+def test_a_new_file_is_kept_however_it_was_opened(mounted: Mounted, access: int) -> None:
+    with opened(mounted / "lock", os.O_CREAT | access) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # flock(1) opens its lock file for reading only
+    assert mounted.remount().sidecar == "t.1.af"
+    assert (mounted / "lock").read_bytes() == b""
 
 
 @keeps("O_CREAT with O_EXCL on a name that is there: EEXIST.")
