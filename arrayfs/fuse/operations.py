@@ -35,6 +35,9 @@ KNOWN_FOR: Final = 3600
 # putting 4 MiB into the pool take 5 ms or more, a parked request 0.1 ms.
 MANY_BYTES: Final = 4 << 20
 
+# Bytes of a name, as statfs says; the kernel asks for names of up to 1024.
+NAME_LIMIT: Final = 255
+
 MAY_READ: Final = 0o4
 MAY_WRITE: Final = 0o2
 
@@ -100,7 +103,7 @@ class TreeOperations(pyfuse3.Operations):
     def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Entry:
         attr = self._tree.lookup(parent_inode, _text(name))
         if attr is None:
-            raise FUSEError(errno.ENOENT)
+            raise FUSEError(errno.ENOENT if len(name) <= NAME_LIMIT else errno.ENAMETOOLONG)
         if parent_inode in self._control_inodes:
             self._changing.add(attr.ino)
             return _fill(self._never_known, attr)
@@ -132,12 +135,13 @@ class TreeOperations(pyfuse3.Operations):
         return self._answer(made)
 
     @request
-    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        raise FUSEError(errno.EPERM)  # as symlink(2) says of a file system without symbolic links
+    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> Entry:
+        self._may(parent_inode, MAY_WRITE, ctx)
+        return self._answer(self._tree.symlink(parent_inode, _text(name), target))
 
     @request
     def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return self._tree.readlink(inode).encode()
+        return self._tree.readlink(inode)
 
     @request
     def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:

@@ -1,0 +1,1 @@
+"""fsx on files of a mount: see `scripts/fsx --help`."""
