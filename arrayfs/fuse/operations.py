@@ -128,9 +128,8 @@ class TreeOperations(pyfuse3.Operations):
         if not stat.S_ISREG(mode):
             raise FUSEError(errno.EPERM)  # as mknod(2) says of a file system without device nodes
         self._may(parent_inode, MAY_WRITE, ctx)
-        # nobody will open and close it, which is when a file is judged
         bits = stat.S_IMODE(mode)
-        made, file = self._tree.make(parent_inode, _text(name), bits, exclusive=True, write=True, truncate=False)
+        made, file = self._tree.make(parent_inode, _text(name), bits, exclusive=True, write=False, truncate=False)
         file.release()
         return self._answer(made)
 

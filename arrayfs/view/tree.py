@@ -177,7 +177,12 @@ class Tree(Nodes):
     ) -> tuple[Attr, OpenFile | ChunkReader]:
         """Create and open in one step: a commit in between would leave out a new file, and so would its journal."""
         with self.container.lock:
+            is_new = not write and self.lookup(parent, name) is None
             made = self.create(parent, name, mode, exclusive)
+            if is_new:  # nobody will write and close it, which is when a file is judged
+                handle = self.open_for_writing(made.ino, truncate=False)
+                handle.flush()
+                handle.release()
             return made, self.open(made.ino, write=write, truncate=truncate)
 
     def symlink(self, parent: int, name: str, target: bytes) -> Attr:
