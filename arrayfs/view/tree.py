@@ -183,7 +183,10 @@ class Tree(Nodes):
                 handle = self.open_for_writing(made.ino, truncate=False)
                 handle.flush()
                 handle.release()
-            return made, self.open(made.ino, write=write, truncate=truncate)
+            if truncate:
+                opened = self.open_for_writing(made.ino, truncate=True)
+                return self.attr(opened.file), opened
+            return made, self.open(made.ino, write=write, truncate=False)
 
     def symlink(self, parent: int, name: str, target: bytes) -> Attr:
         """Make a symbolic link."""

@@ -1,7 +1,7 @@
 """The same random system calls on a mount and on the local disk; each must give the same, and so must the trees.
 
-A call is drawn once, with names, flags and numbers, and made below both roots by the same code. What it gives is a value
-that can be compared: bytes, numbers, or the name of an errno.
+A call is drawn once, with names, flags and numbers, and made below both roots by the same code. What it gives can be
+compared: bytes, numbers, or the name of an errno.
 """
 
 from __future__ import annotations
