@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from arrayfs.fuse import mountinfo
-from fsxlib.rounds import LossError, Mount, Round
-from fsxlib.targets import TARGETS
+from posixlib.mounting import LossError, Mount
+from posixlib.rounds import Round
+from posixlib.targets import TARGETS
 
 
 def main() -> int:
@@ -24,7 +23,7 @@ def main() -> int:
         print("fsx: not found; `cargo install fsx`, or name it in ARRAYFS_FSX", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="fsx-", dir=wanted.dir))
-    mount = Mount(folder, wanted.dirty_limit)
+    mount = Mount(folder, "--dirty-limit", wanted.dirty_limit)
     try:
         mount.start()
         for name in wanted.target or TARGETS:
@@ -32,11 +31,10 @@ def main() -> int:
         mount.end()
         mount.verify()
     except LossError as error:
-        print(f"{error}\nthe container is kept: {folder}", file=sys.stderr)
+        print(f"{error}\nthe folder is kept: {folder}", file=sys.stderr)
         return 1
     finally:
-        if mountinfo.mount_at(str(mount.point)) is not None:
-            subprocess.run(["fusermount3", "-u", "-z", str(mount.point)], check=False)
+        mount.take_away()
     shutil.rmtree(folder)
     return 0
 

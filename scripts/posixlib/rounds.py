@@ -9,13 +9,10 @@ import hashlib
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from arrayfs.errors import ArrayFSError
-from arrayfs.fuse.unmount import umount
-from fsxlib.targets import Target
+from posixlib.mounting import LossError, Mount
+from posixlib.targets import Target
 
 # Every operation that a mount takes; holes cannot be punched in it (docs/SEMANTICS.md, "others").
 _CONFIG = """
@@ -41,49 +38,6 @@ posix_fadvise = 2
 copy_file_range = 5
 """
 _STEP = re.compile(rb"\] +(\d+) ")
-
-
-class LossError(Exception):
-    """The mount did not do what a file system does."""
-
-
-@dataclass(slots=True)
-class Mount:
-    """A container and its mount point, both below `folder`."""
-
-    folder: Path
-    dirty_limit: str
-
-    @property
-    def point(self) -> Path:
-        return self.folder / "mnt"
-
-    @property
-    def container(self) -> Path:
-        return self.folder / "data" / "fsx.af"
-
-    def start(self) -> None:
-        """Mount the container, made if it is not there. Raises CalledProcessError."""
-        self.point.mkdir(exist_ok=True)
-        self.container.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "arrayfs", "mount", "--create", "--dirty-limit", self.dirty_limit]
-        subprocess.run([*command, str(self.container), str(self.point)], check=True)
-
-    def end(self) -> None:
-        """Unmount and wait for the commit. Raises LossError."""
-        try:
-            result = umount(str(self.point))
-        except ArrayFSError as error:
-            raise LossError(f"unmount: {error}") from error
-        if result.error:
-            raise LossError(f"unmount: {result.error}")
-
-    def verify(self) -> None:
-        """Read every block that is committed. Raises LossError."""
-        command = [sys.executable, "-m", "arrayfs", "verify", str(self.container)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise LossError(f"verify: {done.stdout}{done.stderr}")
 
 
 @dataclass(frozen=True, slots=True)

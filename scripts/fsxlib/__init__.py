@@ -1,1 +1,0 @@
-"""fsx on files of a mount: see `scripts/fsx --help`."""
