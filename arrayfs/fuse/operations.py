@@ -38,6 +38,9 @@ MANY_BYTES: Final = 4 << 20
 # Bytes of a name, as statfs says; the kernel asks for names of up to 1024.
 NAME_LIMIT: Final = 255
 
+# The entries that each listing begins with; the kernel makes none of its own.
+DOTS: Final = (b".", b"..")
+
 MAY_READ: Final = 0o4
 MAY_WRITE: Final = 0o2
 
@@ -318,8 +321,13 @@ class TreeOperations(pyfuse3.Operations):
         answer = self._answer
         if fh in self._control_listings:
             answer = partial(_fill, self._never_known)
-        for name, attr, cookie in self._directories[fh].entries(start_id):
-            if not reply(name.encode("utf-8", "surrogateescape"), answer(attr), cookie):
+        directory = self._directories[fh]
+        if start_id < len(DOTS):
+            for number, (dots, attr) in enumerate(zip(DOTS, directory.dots(), strict=True), 1):
+                if number > start_id and not reply(dots, answer(attr), number):
+                    return
+        for name, attr, cookie in directory.entries(max(0, start_id - len(DOTS))):
+            if not reply(name.encode("utf-8", "surrogateescape"), answer(attr), cookie + len(DOTS)):
                 break
 
     @request

@@ -60,6 +60,9 @@ class OpenFile(Protocol):
 class OpenDirectory(Protocol):
     """A listing under way. Cookies are positions that stay right when entries come and go."""
 
+    def dots(self) -> tuple[Attr, Attr]:
+        """The directory itself, and the one above it."""
+
     def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]: ...
 
     def sync(self) -> None:

@@ -42,6 +42,12 @@ class OpenDirectory:
         self._names = names
         return names
 
+    def dots(self) -> tuple[Attr, Attr]:
+        """What `.` and `..` are; there is nothing above the root."""
+        with self._tree.container.lock:
+            directory = self._directory
+            return self._tree.attr(directory), self._tree.attr(directory.parent or directory)
+
     def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]:
         """Entries from cookie `start` (0: the first): name, attributes, cookie of the one after it."""
         with self._tree.container.lock:

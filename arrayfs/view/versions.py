@@ -197,6 +197,12 @@ class VersionListing:
         self._tree = tree
         self._names = names
 
+    def dots(self) -> tuple[Attr, Attr]:
+        """What `.` and `..` are."""
+        control = self._tree.control
+        with self._tree.container.lock:
+            return self._tree.attr(control.versions.directory), self._tree.attr(control.directory)
+
     def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]:
         """Entries from cookie `start` (0: the first): name, attributes, cookie of the one after it."""
         for position in range(start, len(self._names)):

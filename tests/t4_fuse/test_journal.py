@@ -37,8 +37,8 @@ def left_over(mounted: Mounted) -> list[str]:
 
 
 @keeps(
-    "When close of a written file has returned, or a rename, unlink, link, symlink, mknod, mkdir, rmdir, truncate, chmod "
-    "or utimensat, a daemon that is killed loses nothing of it",
+    "When close of a written file has returned, or a rename, unlink, link, symlink, mknod, mkdir, rmdir, truncate, "
+    "chmod or utimensat, a daemon that is killed loses nothing of it",
     "what A had closed is there, as a version of its own; of a chunk that A was still writing, the old content.",
     "a plain file has what had reached the disk's cache by then, a chunk or document its last closed content.",
     "A native chunk of which all had reached it, written from its start to its exact length, is whole.",

@@ -212,8 +212,8 @@ def test_deep_directories(mounted: Mounted) -> None:
 
 
 @keeps(
-    "A listing has every entry once, however long it is, also one that stays while others come and go; telldir and "
-    "seekdir work."
+    "A listing has every entry once, . and .. among them, however long it is, also one that stays while others come "
+    "and go; telldir and seekdir work."
 )
 def test_a_listing_while_it_changes(mounted: Mounted) -> None:
     (mounted / "d").mkdir()
@@ -238,16 +238,18 @@ def positions_are_kept(folder: Path) -> int:
     libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
     libc.telldir.restype = ctypes.c_long
     stream = ctypes.c_void_p(libc.opendir(os.fsencode(folder)))
-    names, places = [], []
+    names, places, inodes = [], [], {}
     place = libc.telldir(stream)
     while entry := libc.readdir(stream):
         names.append(ctypes.string_at(entry + 19))
+        inodes[names[-1]] = int.from_bytes(ctypes.string_at(entry, 8), sys.byteorder)
         places.append(place)
         place = libc.telldir(stream)
     for number in (len(names) - 1, 3, len(names) // 2):
         libc.seekdir(stream, ctypes.c_long(places[number]))
         assert ctypes.string_at(libc.readdir(stream) + 19) == names[number]
     libc.closedir(stream)
+    assert (inodes[b"."], inodes[b".."]) == (folder.stat().st_ino, folder.parent.stat().st_ino)
     return len(names)
 
 
