@@ -8,16 +8,16 @@ from hypothesis import HealthCheck, Phase, settings
 
 # For hunting: ARRAYFS_EXAMPLES=50 tries fifty times as many, other ones every time; with ARRAYFS_SHRINK=0 what is found
 # is shown as it was found.
-_FACTOR = int(os.environ.get("ARRAYFS_EXAMPLES", "1"))
+FACTOR = int(os.environ.get("ARRAYFS_EXAMPLES", "1"))
 _SHRINK = os.environ.get("ARRAYFS_SHRINK", "1") != "0"
 
 
 def examples(count: int, *, steps: int = 50) -> settings:
     """Settings for about `count` examples, of up to `steps` steps each where they are those of a state machine."""
     return settings(
-        max_examples=count * _FACTOR,
+        max_examples=count * FACTOR,
         stateful_step_count=steps,
-        derandomize=_FACTOR == 1,
+        derandomize=FACTOR == 1,
         deadline=None,
         database=None,
         print_blob=False,

@@ -36,6 +36,12 @@ KNOWN_FOR: Final = 3600
 # putting 4 MiB into the pool take 5 ms or more, a parked request 0.1 ms.
 MANY_BYTES: Final = 4 << 20
 
+# Bytes of a name, as statfs says; the kernel asks for names of up to 1024.
+NAME_LIMIT: Final = 255
+
+# The entries that each listing begins with; the kernel makes none of its own.
+DOTS: Final = (b".", b"..")
+
 MAY_READ: Final = 0o4
 MAY_WRITE: Final = 0o2
 WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
@@ -105,7 +111,7 @@ class TreeOperations(pyfuse3.Operations):
     def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> Entry:
         attr = self._tree.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
         if attr is None:
-            raise FUSEError(errno.ENOENT)
+            raise FUSEError(errno.ENOENT if len(name) <= NAME_LIMIT else errno.ENAMETOOLONG)
         if parent_inode in self._control_inodes:
             self._changing.add(attr.ino)
             return _fill(self._never_known, attr)
@@ -130,19 +136,19 @@ class TreeOperations(pyfuse3.Operations):
         if not stat.S_ISREG(mode):
             raise FUSEError(errno.EPERM)  # as mknod(2) says of a file system without device nodes
         self._may(parent_inode, MAY_WRITE, ctx)
-        # nobody will open and close it, which is when a file is judged
         bits = stat.S_IMODE(mode)
-        made, file = self._tree.make(parent_inode, _text(name), bits, exclusive=True, write=True, truncate=False)
+        made, file = self._tree.make(parent_inode, _text(name), bits, exclusive=True, write=False, truncate=False)
         file.release()
         return self._answer(made)
 
     @request
-    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        raise FUSEError(errno.EPERM)  # as symlink(2) says of a file system without symbolic links
+    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> Entry:
+        self._may(parent_inode, MAY_WRITE, ctx)
+        return self._answer(self._tree.symlink(parent_inode, _text(name), target))
 
     @request
     def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return self._tree.readlink(inode).encode()
+        return self._tree.readlink(inode)
 
     @request
     def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -323,8 +329,13 @@ class TreeOperations(pyfuse3.Operations):
         answer = self._answer
         if fh in self._control_listings:
             answer = partial(_fill, self._never_known)
-        for name, attr, cookie in self._directories[fh].entries(start_id):
-            if not reply(name.encode("utf-8", "surrogateescape"), answer(attr), cookie):
+        directory = self._directories[fh]
+        if start_id < len(DOTS):
+            for number, (dots, attr) in enumerate(zip(DOTS, directory.dots(), strict=True), 1):
+                if number > start_id and not reply(dots, answer(attr), number):
+                    return
+        for name, attr, cookie in directory.entries(max(0, start_id - len(DOTS))):
+            if not reply(name.encode("utf-8", "surrogateescape"), answer(attr), cookie + len(DOTS)):
                 break
 
     @request

@@ -60,6 +60,9 @@ class OpenFile(Protocol):
 class OpenDirectory(Protocol):
     """A listing under way. Cookies are positions that stay right when entries come and go."""
 
+    def dots(self) -> tuple[Attr, Attr]:
+        """The directory itself, and the one above it."""
+
     def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]: ...
 
     def sync(self) -> None:
@@ -128,7 +131,9 @@ class Tree(Protocol):
 
     def opendir(self, ino: int) -> OpenDirectory: ...
 
-    def readlink(self, ino: int) -> str: ...
+    def readlink(self, ino: int) -> bytes: ...
+
+    def symlink(self, parent: int, name: str, target: bytes) -> Attr: ...
 
     def statfs(self) -> os.statvfs_result: ...
 

@@ -102,7 +102,7 @@ class Documents:
             return None
         if self._tree.files.size(file) > DOCUMENT_LIMIT:
             raise ValueError(f"a document of more than {DOCUMENT_LIMIT} bytes")
-        return bytes(self._tree.content(file))
+        return None if file.is_link else bytes(self._tree.content(file))  # what a link leads to may be anywhere
 
     def _stored(self, directory: Directory) -> tuple[int, ArrayDocument | GroupDocument | None]:
         """What the clients' documents say: their Zarr format and content; v3 before v2. Raises ValueError."""

@@ -195,7 +195,9 @@ class Files:
         draft = file.draft
         if draft is None or file.judged or not file.bindings:
             return
-        places = [self.chunk_place(binding) for binding in file.bindings]
+        places = [None if file.is_link else self.chunk_place(binding) for binding in file.bindings]
+        if file.is_link:
+            self._take_places(file)
         if any(places):
             if not final and not all(
                 place is None or place[0].chunks.accepts(draft.size) is not False for place in places
@@ -215,6 +217,13 @@ class Files:
                 self._tree.documents.changed(binding.directory, binding.name)
         if self._unsettled_size > self._container.options.pool.dirty_limit // 4 or self.spill.is_full:
             self.settle_all()
+
+    def _take_places(self, file: File) -> None:
+        """A symbolic link is no chunk, whatever its name says, nor is what the array has there shown any more."""
+        for binding in file.bindings:
+            place = self.chunk_place(binding)
+            if place is not None and place[0].has(place[1]):
+                self.bind_plain(file, binding, *place)
 
     def _judge_chunk(
         self, file: File, draft: Draft, places: list[tuple[ZarrArray, Coord] | None], *, final: bool

@@ -45,6 +45,9 @@ class _Folder:
             case Op.CREATE:
                 with _opened(path):
                     pass
+            case Op.SYMLINK:  # as a file: what comes after it must not be led out of the folder
+                with _opened(path) as fd:
+                    os.pwrite(fd, operation.data, 0)
             case Op.MKDIR:
                 path.mkdir(parents=True)
             case Op.UNLINK:

@@ -120,6 +120,11 @@ class JournaledTree(ClockedTree):
                 Op.CREATE, lambda: act(parent, name, mode, exclusive), path, number=mode, acknowledged=False
             )
 
+    def symlink(self, parent: int, name: str, target: bytes) -> Attr:
+        with self.container.lock:
+            act = super().symlink
+            return self._do(Op.SYMLINK, lambda: act(parent, name, target), self._path_in(parent, name), data=target)
+
     def mkdir(self, parent: int, name: str, mode: int) -> Attr:
         with self.container.lock:
             act = super().mkdir
@@ -308,12 +313,13 @@ class JournaledTree(ClockedTree):
         new_path: str = "",
         *,
         number: int = 0,
+        data: bytes = b"",
         acknowledged: bool = True,
     ) -> T:
         """Do something, and record it. acknowledged: it has to be in the file when this returns."""
         self.make_ready()  # before anything happens: where that fails, this has to
         time_ns = self.begin()
-        operation = Operation(op, time_ns, path, new_path, number=number)
+        operation = Operation(op, time_ns, path, new_path, number=number, data=data)
         try:
             answer = act()
         except ArrayFSError:

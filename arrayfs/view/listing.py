@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.attr import Attr
-from arrayfs.view.nodes import FILE_MODE, Components, Directory
+from arrayfs.view.nodes import DIRECTORY_LINKS, FILE_MODE, Components, Directory
 from arrayfs.view.numbers import Prefix
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ class OpenDirectory:
         self._chunks = [listing for listing in listings if listing is not None]
         self._names = names
         return names
+
+    def dots(self) -> tuple[Attr, Attr]:
+        """What `.` and `..` are; there is nothing above the root."""
+        with self._tree.container.lock:
+            directory = self._directory
+            return self._tree.attr(directory), self._tree.attr(directory.parent or directory)
 
     def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]:
         """Entries from cookie `start` (0: the first): name, attributes, cookie of the one after it."""
@@ -152,7 +158,7 @@ class PrefixListing:
         name = self._zarr.keys.prefix
         if not start and name not in self._zarr.root.children and self._zarr.has_below(()):
             directory = self._tree.chunk_directory(self._zarr, (name,))
-            yield name, Attr(directory.ino, directory.mode, 0, 0, directory.mtime_ns, 2), 1
+            yield name, Attr(directory.ino, directory.mode, 0, 0, directory.mtime_ns, DIRECTORY_LINKS), 1
 
 
 def list_chunks(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from arrayfs.container.grid import Coord
@@ -20,11 +19,11 @@ from arrayfs.errors import (
     NotEmptyError,
     RefusedError,
 )
-from arrayfs.view import documents, plain
+from arrayfs.view import documents, markers, plain
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import Draft
 from arrayfs.view.listing import OpenDirectory
-from arrayfs.view.nodes import Binding, Directory, File
+from arrayfs.view.nodes import LINK_MODE, Binding, Directory, File
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -62,12 +61,27 @@ class Namespace:
             if isinstance(found, Directory):
                 raise IsDirectoryError(errno.EISDIR, f"{name!r} is a directory")
             return self._tree.file(found)
-        file = File(self._tree.numbers.take(), self._tree.now(), stat.S_IFREG | mode & 0o7777)
+        return self._new_file(directory, name, stat.S_IFREG | mode & 0o7777)
+
+    def _new_file(self, directory: Directory, name: str, mode: int) -> File:
+        file = File(self._tree.numbers.take(), self._tree.now(), mode)
         file.draft = Draft(None, 0)
         file.fresh = True
         self._tree.nodes[file.ino] = file
         self._tree.files.give_name(file, directory, name)
         self._touch(directory)
+        return file
+
+    def symlink(self, directory: Directory, name: str, target: bytes) -> File:
+        """A symbolic link. Raises EntryExistsError if the name is taken."""
+        self._check(directory, name)
+        if self._tree.find(directory, name) is not None:
+            raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
+        if not 0 < len(target) < plain.LINK_LIMIT:
+            raise RefusedError(errno.ENAMETOOLONG if target else errno.ENOENT, f"a link to {len(target)} bytes")
+        file = self._new_file(directory, name, LINK_MODE)
+        self._tree.files.write(file, 0, target)
+        self._tree.files.judge(file, final=True)
         return file
 
     def mkdir(self, directory: Directory, name: str, mode: int) -> Directory:
@@ -107,6 +121,7 @@ class Namespace:
             raise NoEntryError(errno.ENOENT, "the file was removed")
         self._tree.files.own(file)
         self._attach(file, directory, name)
+        self._tree.changed(file)
         return file
 
     def _attach(self, file: File, directory: Directory, name: str) -> None:
@@ -139,6 +154,7 @@ class Namespace:
             binding = self._binding(found, directory, name)
             self._tree.materialise(directory).children.pop(name, None)
             self._tree.files.drop(found, binding)
+            self._tree.changed(found)
         self._touch(directory)
         self._document_left(directory, name, made)
 
@@ -260,6 +276,7 @@ class Namespace:
             self._tree.synthetic.pop((target.ino, new_name), None)
         self._tree.materialise(target).children.pop(new_name, None)
         self._tree.files.drop(other, binding, keep_chunk=True)
+        self._tree.changed(other)
 
     def _move_plain(self, file: File, old: Binding, target: Directory, new_name: str, other: Found | None) -> None:
         """A plain file stays one: its array gets another name, its content is not looked at."""
@@ -350,7 +367,7 @@ class Namespace:
             if reserved not in self._container:
                 self._container.define(reserved, plain.spec_of(0), {})
         if directory.marker is not None:
-            self._container.rename(directory.marker, marker_name(directory))
+            self._container.rename(directory.marker, markers.name_of(directory))
         for child in list(directory.children.values()):
             if isinstance(child, Directory):
                 self._rename_below(child)
@@ -378,39 +395,6 @@ class Namespace:
         elif old is not None and old in self._container:
             self._container.rename(self._container.get(old), name)
 
-    def write_markers(self, directories: Iterable[Directory]) -> None:
-        """Keep a marker for each directory that nothing else in the container implies, and for no other."""
-        for directory in directories:
-            needed = (
-                directory.explicit
-                and not directory.removed
-                and directory.parent is not None
-                and not self._implied(directory)
-            )
-            if needed and directory.marker is None:
-                directory.marker = self._container.define(marker_name(directory), plain.spec_of(0), {})
-            elif not needed and directory.marker is not None:
-                self._container.remove(directory.marker)
-                directory.marker = None
-
-    def _implied(self, directory: Directory) -> bool:
-        if directory.zarr is not None or any(map(_is_kept, directory.children.values())):
-            return True
-        owner = directory.owner
-        return owner is not None and owner.has_chunks(owner.prefix_of(directory.components) or ())
-
     def _touch(self, directory: Directory) -> None:
         directory.mtime_ns = self._tree.now()
         self._tree.watch(directory)
-
-
-def _is_kept(entry: Directory | File) -> bool:
-    """Whether a commit keeps an entry, and with it the directory: not a file that nobody has closed yet."""
-    if isinstance(entry, Directory):
-        return True
-    return any(binding.array is not None or binding.array_name is not None for binding in entry.bindings)
-
-
-def marker_name(directory: Directory) -> str:
-    """The container's name of a directory that nothing else implies: it ends in "/"."""
-    return plain.FILES + "/".join(directory.path()) + "/"

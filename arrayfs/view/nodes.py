@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 
 DIRECTORY_MODE = stat.S_IFDIR | 0o755
 FILE_MODE = stat.S_IFREG | 0o644
+LINK_MODE = stat.S_IFLNK | 0o777
+# As of file systems that do not count: with 2, programs that know more would not look for directories below.
+DIRECTORY_LINKS = 1
 
 Components = tuple[str, ...]
+
+# When something else than the content changed: the mtime that the node had then, and the time. Where the mtime is
+# another one, the content has changed since, which counts.
+Changed = tuple[int, int]
+NEVER: Changed = (0, 0)
 
 
 class Directory:
@@ -31,12 +39,14 @@ class Directory:
     children: what exists as objects, by name. explicit: stays when nothing implies it (made by mkdir, or emptied).
     zarr: the Zarr array whose directory it is. owner, components: for a directory between an array's chunks, that
     array and the path below the array's directory. array_name: the container's native array here.
+    told_ns: the mtime that a client set; it means something while it is the directory's.
+    changed: as a file's.
     natives: how many arrays without a client's document lie at or below (these make group documents appear).
     """
 
     __slots__ = (
-        "array_name", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mode", "mtime_ns",
-        "name", "natives", "owner", "parent", "removed", "zarr",
+        "array_name", "changed", "children", "components", "explicit", "hidden", "ino", "loaded", "marker", "mode",
+        "mtime_ns", "name", "natives", "owner", "parent", "removed", "told_ns", "zarr",
     )  # fmt: skip
 
     def __init__(self, ino: int, parent: Directory | None, name: str, mtime_ns: int) -> None:
@@ -56,6 +66,8 @@ class Directory:
         self.hidden: set[str] = set()
         self.natives = 0
         self.removed = False
+        self.told_ns: int | None = None
+        self.changed = NEVER
 
     def path(self) -> Components:
         """The names from the root down to this directory."""
@@ -105,12 +117,13 @@ class File:
     synthetic: a document that is made from the container and that no client wrote. opens, writers: open handles.
     checked: a stored document was compared with what the container says now.
     fresh: it was made and never judged, so nothing is kept under its names yet. authors: the handles by which the draft
-    was written since it was last judged; None stands for somebody without one.
+    was written since it was last judged; None stands for somebody without one. changed: when names or attributes did.
     """
 
     __slots__ = (
         "authors",
         "bindings",
+        "changed",
         "checked",
         "draft",
         "fresh",
@@ -140,6 +153,18 @@ class File:
         self.authors: frozenset[OpenFile | None] = frozenset()
         self.opens = 0
         self.writers = 0
+        self.changed = NEVER
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link, whose content is where it leads to; asked of a file that was looked at."""
+        return stat.S_ISLNK(self.mode)
 
 
 Node = Directory | File
+
+
+def ctime_of(node: Node) -> int:
+    """What `Attr` says of the time of the last change, 0 if that is the mtime."""
+    mtime_ns, time_ns = node.changed
+    return time_ns if mtime_ns == node.mtime_ns else 0

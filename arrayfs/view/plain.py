@@ -15,12 +15,14 @@ from arrayfs.errors import FormatError
 from arrayfs.format.dtypes import BINARY
 from arrayfs.format.model import ArrayMeta, AttributeValue
 from arrayfs.view.draft import PIECE_SIZE, Draft
-from arrayfs.view.nodes import FILE_MODE
+from arrayfs.view.nodes import FILE_MODE, LINK_MODE
 
 RESERVED = ".arrayfs/"
 FILES = RESERVED + "files/"
 CHUNKS = RESERVED + "chunks/"
 HIDDEN = RESERVED + "hidden/"
+# Where a symbolic link leads to is shorter than this (PATH_MAX).
+LINK_LIMIT = 4096
 # One Binary element: its two offsets, then its bytes.
 _OFFSETS = struct.Struct("<II")
 
@@ -48,28 +50,37 @@ def is_file(meta: ArrayMeta) -> bool:
 
 
 def read_attributes(array: Array) -> tuple[int, int, int | None]:
-    """Size in bytes, mode with the type bits, and time of the last write in ns (None: not kept) of a stored file."""
+    """Size in bytes, mode with the type bits, and time of the last write in ns (None: not kept) of a stored file.
+
+    Of the types that a mode can say, one is believed: a symbolic link, if the size can be that of one.
+    """
     attributes = array.attributes
-    size = _number(attributes.get("size"))
+    size = number_of(attributes.get("size"))
     if size is None or size < 0 or -(-size // PIECE_SIZE) > array.spec.shape[0]:
         size = array.spec.shape[0] * PIECE_SIZE
-    mode = _number(attributes.get("mode"))
-    mtime_ns = _number(attributes.get("mtime_ns"))
-    if mtime_ns is not None and mtime_ns >= 1 << 63:
-        mtime_ns = None
-    return size, stat.S_IFREG | (FILE_MODE if mode is None else mode) & 0o7777, mtime_ns
+    mode = number_of(attributes.get("mode"))
+    if mode is not None and stat.S_ISLNK(mode) and 0 < size < LINK_LIMIT:
+        return size, LINK_MODE, read_time(array)
+    return size, stat.S_IFREG | (FILE_MODE if mode is None else mode) & 0o7777, read_time(array)
+
+
+def read_time(array: Array) -> int | None:
+    """The time of the last write in ns; None if it is not kept."""
+    mtime_ns = number_of(array.attributes.get("mtime_ns"))
+    return None if mtime_ns is None or mtime_ns >= 1 << 63 else mtime_ns
 
 
 def attributes_of(size: int, mode: int, mtime_ns: int) -> dict[str, AttributeValue]:
     """The inverse of `read_attributes`."""
     return {
         "size": AttributeValue("UInt64", size.to_bytes(8, "little")),
-        "mode": AttributeValue("UInt32", stat.S_IMODE(mode).to_bytes(4, "little")),
+        "mode": AttributeValue("UInt32", (mode if stat.S_ISLNK(mode) else stat.S_IMODE(mode)).to_bytes(4, "little")),
         "mtime_ns": AttributeValue("Int64", mtime_ns.to_bytes(8, "little", signed=True)),
     }
 
 
-def _number(value: AttributeValue | None) -> int | None:
+def number_of(value: AttributeValue | None) -> int | None:
+    """An attribute that is a whole number; None for any other, and for none."""
     if value is None or isinstance(value.payload, tuple) or not value.kind.startswith(("Int", "UInt")):
         return None
     return int.from_bytes(value.payload, "little", signed=value.kind.startswith("Int"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arrayfs.view import paths, plain
+from arrayfs.view import markers, paths, plain
 from arrayfs.view.documents import FILE_ARRAY
 from arrayfs.view.nodes import Binding, Components, Directory, File
 
@@ -88,9 +88,8 @@ def add_file(tree: Tree, name: str) -> None:
     directory = _reserved_directory(tree, tuple(above))
     if directory is None:
         return
-    if not last:  # a name that ends in "/" is a directory that nothing else implies
-        directory.explicit = True
-        directory.marker = tree.container.get(name)
+    if not last:  # a name that ends in "/" is a directory's marker
+        markers.read(directory, tree.container.get(name))
         return
     if not plain.is_file(tree.container.stack.spans[name][-1].meta):
         tree.warn(f"{name!r} cannot be shown: it is no stored file")

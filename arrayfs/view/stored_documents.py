@@ -35,7 +35,7 @@ class StoredDocuments:
                 return
             files.settle(file)
         try:
-            if files.size(file) > DOCUMENT_LIMIT:
+            if files.size(file) > DOCUMENT_LIMIT or file.is_link:
                 return
             data = bytes(files.whole(file))
         except FormatError:

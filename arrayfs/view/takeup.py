@@ -215,6 +215,8 @@ class Replay:
         match operation.op:
             case Op.CREATE:
                 tree.create(*self._place(operation.path), number, False)
+            case Op.SYMLINK:
+                tree.symlink(*self._place(operation.path), bytes(operation.data))
             case Op.MKDIR:
                 tree.mkdir(*self._place(operation.path), number)
             case Op.UNLINK:

@@ -19,7 +19,7 @@ from arrayfs.container.grid import Coord
 from arrayfs.container.prepare import prepare
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
-from arrayfs.view import plain
+from arrayfs.view import markers, plain
 from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
 from arrayfs.view.attr import Attr, kept_time
@@ -32,7 +32,7 @@ from arrayfs.view.following import Following
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
-from arrayfs.view.nodes import FILE_MODE, Binding, Components, Directory, File
+from arrayfs.view.nodes import DIRECTORY_LINKS, FILE_MODE, Binding, Components, Directory, File, ctime_of
 from arrayfs.view.numbers import InodeNumbers
 from arrayfs.view.paths import CONTROL_NAME
 from arrayfs.view.populate import populate
@@ -125,10 +125,7 @@ class Tree(Nodes):
             if mtime_ns is not None:
                 mtime_ns = kept_time(mtime_ns)
             if isinstance(node, Directory):
-                if mtime_ns is not None:
-                    node.mtime_ns = mtime_ns
-                if mode is not None and node is not self.control.directory:
-                    node.mode = (node.mode & ~0o7777) | (mode & 0o7777)
+                self._set_of_directory(node, mode, mtime_ns)
                 return self.attr(node)
             file = self.file(node)
             if size is not None:
@@ -139,8 +136,24 @@ class Tree(Nodes):
             if mtime_ns is not None:
                 self._set_time(file, mtime_ns)
             if mode is not None or mtime_ns is not None:
+                self.changed(file)
                 self.files.store_attributes(file)
             return self.attr(file)
+
+    def _set_of_directory(self, directory: Directory, mode: int | None, mtime_ns: int | None) -> None:
+        if directory is self.control.directory or (mode is None and mtime_ns is None):
+            return
+        directory = self.materialise(directory)
+        if mtime_ns is not None:
+            directory.mtime_ns = directory.told_ns = mtime_ns
+        if mode is not None:
+            directory.mode = (directory.mode & ~0o7777) | (mode & 0o7777)
+        self.changed(directory)
+        self.watch(directory)
+
+    def changed(self, node: Directory | File) -> None:
+        """Something else of a node than its content has changed."""
+        node.changed = node.mtime_ns, self.now()
 
     def _truncate(self, file: File, size: int) -> None:
         self.control.refuse_change(file)
@@ -169,8 +182,22 @@ class Tree(Nodes):
     ) -> tuple[Attr, OpenFile | ChunkReader]:
         """Create and open in one step: a commit in between would leave out a new file, and so would its journal."""
         with self.container.lock:
+            is_new = not write and self.lookup(parent, name) is None
             made = self.create(parent, name, mode, exclusive)
-            return made, self.open(made.ino, write=write, truncate=truncate)
+            if is_new:  # nobody will write and close it, which is when a file is judged
+                handle = self.open_for_writing(made.ino, truncate=False)
+                handle.flush()
+                handle.release()
+            if truncate:
+                opened = self.open_for_writing(made.ino, truncate=True)
+                return self.attr(opened.file), opened
+            return made, self.open(made.ino, write=write, truncate=False)
+
+    def symlink(self, parent: int, name: str, target: bytes) -> Attr:
+        """Make a symbolic link."""
+        with self.container.lock:
+            self._check_change(name)
+            return self.attr(self._namespace.symlink(self.directory(parent), name, target))
 
     def mkdir(self, parent: int, name: str, mode: int) -> Attr:
         """Make a directory."""
@@ -249,9 +276,16 @@ class Tree(Nodes):
         with self.container.lock:
             return OpenDirectory(self, self.directory(ino))
 
-    def readlink(self, ino: int) -> str:
-        """What a link leads to; there are none but those of `.arrayfs/versions`."""
-        return self.control.versions.readlink(ino)
+    def readlink(self, ino: int) -> bytes:
+        """What a symbolic link leads to."""
+        if ino >= self.lent_from:
+            return self.control.versions.readlink(ino)
+        with self.container.lock:
+            file = self.node(ino)
+            content = bytes(self.files.whole(file)) if isinstance(file, File) else b""
+            if not isinstance(file, File) or not file.is_link:
+                raise RefusedError(errno.EINVAL, f"inode {ino} is no link")
+            return content
 
     def statfs(self) -> os.statvfs_result:
         """The space of the device that the container lies on."""
@@ -290,7 +324,7 @@ class Tree(Nodes):
         """Do the rest of a commit. Called with the lock."""
         self.files.settle_all()
         self.adoption.drop_gone()
-        self._namespace.write_markers(self._touched)
+        markers.write(self, self._touched)
         self.consolidated.settle()
         self._touched.clear()
         report = self.container.commit(message)
@@ -340,13 +374,15 @@ class Tree(Nodes):
         if isinstance(node, tuple):
             return node[0].attr(node[1])
         if isinstance(node, Directory):
-            return Attr(node.ino, node.mode, 0, 0, node.mtime_ns, 2)
+            return Attr(node.ino, node.mode, 0, 0, node.mtime_ns, DIRECTORY_LINKS, ctime_of(node))
         if not node.checked:
             self.stored_documents.check(node)
         binding = node.bindings[0] if node.bindings else None
         if binding is not None and binding.zarr is not None and node.draft is None:
             chunk = binding.zarr.attr(binding.coord)
-            return Attr(node.ino, node.mode, chunk.size, chunk.blocks, node.mtime_ns, len(node.bindings))
+            return Attr(
+                node.ino, node.mode, chunk.size, chunk.blocks, node.mtime_ns, len(node.bindings), ctime_of(node)
+            )
         size = self.files.size(node)
         draft = node.draft
         below = size if draft is None else draft.base_size
@@ -354,7 +390,7 @@ class Tree(Nodes):
             below = binding.array.stored_bytes()
         taken = below if draft is None else min(size, below + draft.changed_size)
         blocks = -(-taken // STAT_BLOCK)
-        return Attr(node.ino, node.mode, size, blocks, node.mtime_ns, len(node.bindings))
+        return Attr(node.ino, node.mode, size, blocks, node.mtime_ns, len(node.bindings), ctime_of(node))
 
     def closed(self, file: File) -> None:
         """The last handle of a file was released: keep of it only what has to stay."""
@@ -366,6 +402,8 @@ class Tree(Nodes):
         file.kept = None
         zarr = binding.zarr
         if zarr is None or file.draft is not None or len(file.bindings) > 1 or file.ino in self.nodes:
+            return
+        if file.mode != FILE_MODE:
             return
         if file.mtime_ns == zarr.array.mtime_ns(zarr.stored(binding.coord)) and zarr.files.get(binding.coord) is file:
             del zarr.files[binding.coord]

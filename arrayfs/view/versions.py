@@ -8,7 +8,6 @@ number who is to be asked. `Container.lock` of that tree protects what is here.
 from __future__ import annotations
 
 import errno
-import stat
 import weakref
 from bisect import bisect_right
 from collections import OrderedDict
@@ -17,16 +16,15 @@ from typing import TYPE_CHECKING
 
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, VersionTable
-from arrayfs.errors import LimitError, RefusedError, StaleError
+from arrayfs.errors import LimitError, StaleError
 from arrayfs.view.attr import Attr
-from arrayfs.view.nodes import DIRECTORY_MODE, Directory
+from arrayfs.view.nodes import DIRECTORY_LINKS, DIRECTORY_MODE, LINK_MODE, Directory
 from arrayfs.view.numbers import FIRST_LENT, LAST_LENT, LentNumbers
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import PastTree, Tree
 
 NAME = "versions"
-LINK_MODE = stat.S_IFLNK | 0o777
 # Trees that nobody has open files of; each has an object for every directory and stored file of its version.
 KEPT = 8
 # Numbers of this directory, of the versions' roots and of links lie below, those of what is in the trees above.
@@ -92,11 +90,10 @@ class Versions:
                 return self._root(self._version(ino))
             return self.tree(ino).getattr(ino)
 
-    def readlink(self, ino: int) -> str:
-        """What a tag leads to."""
-        if ino not in self._links:
-            raise RefusedError(errno.EINVAL, f"inode {ino} is no link")
-        return self._links[ino][0]
+    def readlink(self, ino: int) -> bytes:
+        """What a tag, or a link in a version, leads to."""
+        with self._tree.container.lock:
+            return self._links[ino][0].encode() if ino in self._links else self.tree(ino).readlink(ino)
 
     def names(self) -> Iterator[tuple[str, Attr]]:
         """The versions that can be read, oldest first, and the tags."""
@@ -134,7 +131,7 @@ class Versions:
     def _root(self, version: Version) -> Attr:
         number = self._number(version.id)
         self._versions[number] = version.id
-        return Attr(number, DIRECTORY_MODE, 0, 0, version.time_ns, 2)
+        return Attr(number, DIRECTORY_MODE, 0, 0, version.time_ns, DIRECTORY_LINKS)
 
     def _link(self, tag: str, version: Version) -> Attr:
         target = str(version.number)
@@ -199,6 +196,12 @@ class VersionListing:
     def __init__(self, tree: Tree, names: list[tuple[str, Attr]]) -> None:
         self._tree = tree
         self._names = names
+
+    def dots(self) -> tuple[Attr, Attr]:
+        """What `.` and `..` are."""
+        control = self._tree.control
+        with self._tree.container.lock:
+            return self._tree.attr(control.versions.directory), self._tree.attr(control.directory)
 
     def entries(self, start: int) -> Iterator[tuple[str, Attr, int]]:
         """Entries from cookie `start` (0: the first): name, attributes, cookie of the one after it."""

@@ -20,6 +20,7 @@ from arrayfs.view.files import FILE_LIMIT
 from arrayfs.view.numbers import ROOT
 from arrayfs.view.tree import Tree, open_tree
 from tests.profiles import examples
+from tests.t4_fuse.promises import defends
 
 SMALL_PIECE = 16
 
@@ -227,6 +228,11 @@ def test_piece_and_element_are_inverses() -> None:
     assert plain.element(b"") == bytes(8)
 
 
+DEVICE = AttributeValue("UInt32", (0o020600).to_bytes(4, "little"))
+LINK = AttributeValue("UInt32", (0o120777).to_bytes(4, "little"))
+SIX = AttributeValue("UInt64", (6).to_bytes(8, "little"))
+
+
 @pytest.mark.parametrize(
     ("attributes", "want"),
     [
@@ -236,9 +242,13 @@ def test_piece_and_element_are_inverses() -> None:
         ({"size": AttributeValue("UInt64", (1 << 63).to_bytes(8, "little"))}, (2 * PIECE_SIZE, 0o100644, None)),
         ({"size": AttributeValue("String", b"5")}, (2 * PIECE_SIZE, 0o100644, None)),
         ({"mode": AttributeValue("UInt32", (0o177777).to_bytes(4, "little"))}, (2 * PIECE_SIZE, 0o107777, None)),
+        ({"mode": DEVICE, "size": SIX}, (6, 0o100600, None)),
+        ({"mode": LINK, "size": SIX}, (6, 0o120777, None)),
+        ({"mode": LINK}, (2 * PIECE_SIZE, 0o100777, None)),  # no path is as long
         ({"mtime_ns": AttributeValue("Int64", (7).to_bytes(8, "little"))}, (2 * PIECE_SIZE, 0o100644, 7)),
     ],
 )
+@defends("whatever its attributes say, a stored file is a file or a link.")
 def test_attributes_that_anyone_may_have_written(
     attributes: dict[str, AttributeValue], want: tuple[int, int, int | None]
 ) -> None:

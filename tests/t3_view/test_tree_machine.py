@@ -104,8 +104,11 @@ class TreeMachine(RuleBasedStateMachine):
 
     def write_file(self, path: Path, offset: int, content: bytes, *, truncate: bool, exclusive: bool = False) -> None:
         """Create or open, write, close."""
+        found = self.model.find(path)
         if path[-1] in DOCUMENT_NAMES and not self.is_settled(path[:-1]):
             return
+        if isinstance(found, ModelFile) and found.link and not exclusive:
+            return  # the kernel goes where it leads to
         file: list[ModelFile] = []
         parent = self.ino(path[:-1])
         done = self.both(
@@ -181,6 +184,14 @@ class TreeMachine(RuleBasedStateMachine):
             return
         ino, parent = self.ino(old), self.ino(new[:-1])
         self.both(lambda: self.tree.link(ino, parent, name), lambda: self.model.link(old, new))
+
+    @rule(data=st.data(), name=names, leads_to=contents.filter(bool))
+    def symlink(self, data: st.DataObject, name: str, leads_to: bytes) -> None:
+        path = (*self.some_directory(data), name)
+        if name in DOCUMENT_NAMES and not self.is_settled(path[:-1]):
+            return
+        parent = self.ino(path[:-1])
+        self.both(lambda: self.tree.symlink(parent, name, leads_to), lambda: self.model.symlink(path, leads_to))
 
     # --- directories --------------------------------------------------------------------------------------------------
 
@@ -333,7 +344,7 @@ class TreeMachine(RuleBasedStateMachine):
         found = {}
         for path, attr in self.shown().items():
             if not stat.S_ISDIR(attr.mode):
-                found[path] = attr._replace(ino=0, blocks=0, nlink=1)
+                found[path] = attr._replace(ino=0, blocks=0, nlink=1, ctime_ns=0)
                 # a chunk that was written anew with the content that it had is no change, its time neither, and its
                 # mode lasts as long as the mount
                 if self.model.array_above(path[:-1]):
@@ -344,7 +355,7 @@ class TreeMachine(RuleBasedStateMachine):
         """Names of one inode are files of their own after a remount."""
         for path, node in list(self.model.walk()):
             if isinstance(node, ModelFile):
-                self.model.directory(path[:-1]).entries[path[-1]] = ModelFile(node.data)
+                self.model.directory(path[:-1]).entries[path[-1]] = ModelFile(node.data, link=node.link)
 
     # --- what holds ---------------------------------------------------------------------------------------------------
 
@@ -361,7 +372,10 @@ class TreeMachine(RuleBasedStateMachine):
             assert stat.S_ISDIR(attr.mode) == isinstance(node, ModelDirectory), path
             assert self.tree.lookup(self.ino(path[:-1]), path[-1]) == attr
             assert self.tree.getattr(attr.ino) == attr
-            if isinstance(node, ModelFile):
+            assert stat.S_ISLNK(attr.mode) == (isinstance(node, ModelFile) and node.link)
+            if stat.S_ISLNK(attr.mode):
+                assert self.tree.readlink(attr.ino) == node.data
+            elif isinstance(node, ModelFile):
                 handle = self.tree.open(attr.ino, write=False, truncate=False)
                 assert bytes(handle.read(0, 4096)) == node.data, path
                 assert bytes(handle.read(1, 2)) == node.data[1:3], path

@@ -124,10 +124,14 @@ DOCUMENT_NAMES = ("zarr.json", ".zarray")
 
 @dataclass(eq=False)
 class ModelFile:
-    """One inode. cut: a document took something of it away, so that handles on it may see either."""
+    """One inode. cut: a document took something of it away, so that handles on it may see either.
+
+    link: a symbolic link, to `data`; it is neither chunk nor document.
+    """
 
     data: bytes = b""
     cut: bool = False
+    link: bool = False
 
 
 @dataclass(eq=False)
@@ -173,7 +177,8 @@ class ModelTree:
         return sorted(path for path, node in self.walk() if isinstance(node, ModelDirectory))
 
     def files(self) -> list[Path]:
-        return sorted(path for path, node in self.walk() if isinstance(node, ModelFile))
+        """All but links."""
+        return sorted(path for path, node in self.walk() if isinstance(node, ModelFile) and not node.link)
 
     def names_of(self, file: ModelFile) -> int:
         return sum(node is file for _, node in self.walk())
@@ -211,11 +216,16 @@ class ModelTree:
         if path[-1] in DOCUMENT_NAMES:
             self.follow(path[:-1])
         above = self.array_above(path[:-1])
-        if above is not None:
+        if above is not None and not file.link:
             length, array = above
             coord = array.coord(path[length:])
             if coord is not None and array.takes(len(file.data)):
                 file.data = array.clip(coord, file.data)
+
+    def symlink(self, path: Path, target: bytes) -> None:
+        self.create(path, exclusive=True)
+        self.directory(path[:-1]).entries[path[-1]] = ModelFile(target, link=True)
+        self.judge(path)
 
     def mkdir(self, path: Path) -> None:
         if self.find(path) is not None:
@@ -291,7 +301,7 @@ class ModelTree:
         if new.chunk is None:
             return
         for below, file in list(self.walk()):
-            if not isinstance(file, ModelFile) or below[: len(path)] != path:
+            if not isinstance(file, ModelFile) or file.link or below[: len(path)] != path:
                 continue
             rest = below[len(path) :]
             if old is not None and old.kind == new.kind:
@@ -320,11 +330,11 @@ class ModelTree:
     @staticmethod
     def meant(directory: ModelDirectory) -> Document | None:
         """What the documents say; None: nothing that parses, so what held before holds."""
-        for name in DOCUMENT_NAMES:
-            file = directory.entries.get(name)
-            if isinstance(file, ModelFile):
+        found = [directory.entries.get(name) for name in DOCUMENT_NAMES]
+        for name, file in zip(DOCUMENT_NAMES, found, strict=True):
+            if isinstance(file, ModelFile) and not file.link:
                 return KNOWN.get((name, file.data)) or (GROUP if is_json(file.data) else None)
-        return None
+        return GROUP if any(isinstance(file, ModelFile) for file in found) else None
 
 
 def is_json(data: bytes) -> bool:

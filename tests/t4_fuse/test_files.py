@@ -74,7 +74,7 @@ def test_exclusive_creation(mounted: Mounted) -> None:
     assert (mounted / "f").read_bytes() == b"first"
 
 
-@keeps("A write with O_APPEND goes to the end of the file, whoever made it longer.")
+@keeps("A write with O_APPEND goes to the end of the file, whoever made it longer")
 def test_appending(mounted: Mounted) -> None:
     append = os.O_CREAT | os.O_APPEND | os.O_WRONLY
     with opened(mounted / "f", append) as one, opened(mounted / "f", append) as two:
@@ -191,7 +191,7 @@ def test_a_commit_takes_what_was_closed(mounted: Mounted) -> None:
     assert not (mounted / "g").exists() or (mounted / "g").read_bytes() == b""
 
 
-@keeps("A listing has every entry once, however long it is.")
+@keeps("A listing has every entry once, . and .. among them, however long it is")
 def test_long_listings(mounted: Mounted) -> None:
     names = {f"file {number}" for number in range(20_000)}
     for name in names:

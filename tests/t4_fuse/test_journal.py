@@ -37,8 +37,8 @@ def left_over(mounted: Mounted) -> list[str]:
 
 
 @keeps(
-    "When close of a written file has returned, or a rename, unlink, link, mkdir, rmdir, truncate, chmod or utimensat, "
-    "a daemon that is killed loses nothing of it",
+    "When close of a written file has returned, or a rename, unlink, link, symlink, mknod, mkdir, rmdir, truncate, "
+    "chmod or utimensat, a daemon that is killed loses nothing of it",
     "what A had closed is there, as a version of its own; of a chunk that A was still writing, the old content.",
     "a plain file has what had reached the disk's cache by then, a chunk or document its last closed content.",
     "A native chunk of which all had reached it, written from its start to its exact length, is whole.",
@@ -58,6 +58,10 @@ def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeyp
     os.chmod(mounted / "new", 0o600)
     os.utime(mounted / "new", ns=(1, 123_456_789))
     os.link(mounted / "new", mounted / "linked")
+    os.symlink("new", mounted / "symbolic")
+    os.mknod(mounted / "made")
+    lock = os.open(mounted / "lock", os.O_CREAT | os.O_RDONLY)
+    os.chmod(mounted / "a", 0o2750)
     array[2:, :] = -1
     (mounted / "a" / "c" / "0" / "1").unlink()
     chunk, plain = os.open(mounted / "a/c/0/0", os.O_WRONLY), os.open(mounted / "plain", os.O_CREAT | os.O_RDWR)
@@ -67,7 +71,7 @@ def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeyp
     os.pwrite(plain, b"closed", 0)
     os.close(os.dup(plain))
     kill(mounted, monkeypatch)
-    for fd in (chunk, whole, plain):
+    for fd in (chunk, whole, plain, lock):
         with suppress(OSError):  # the kernel has nobody to tell it to
             os.close(fd)
     assert len(left_over(mounted)) == 1
@@ -86,7 +90,10 @@ def test_a_killed_daemon_loses_nothing_that_was_closed(mounted: Mounted, monkeyp
     assert (mounted / "new").stat().st_mtime_ns == 123_456_789
     assert (mounted / "big").read_bytes() == (bytes(range(256)) * 20_000)[:5_000_000]
     assert (mounted / "plain").read_bytes() == b"closed"
-    assert sorted(os.listdir(mounted.mountpoint)) == ["a", "big", "empty", "linked", "new", "plain"]
+    assert (mounted / "symbolic").read_bytes() == b"content" * 1000
+    assert (mounted / "a").stat().st_mode & 0o7777 == 0o2750
+    left = ["a", "big", "empty", "linked", "lock", "made", "new", "plain", "symbolic"]
+    assert sorted(os.listdir(mounted.mountpoint)) == left
     assert mounted.remount().sidecar == ""
 
 

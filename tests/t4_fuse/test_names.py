@@ -5,10 +5,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import stat
+import time
+from collections.abc import Callable
 
 import pytest
+import zarr
 
+from arrayfs.view.plain import LINK_LIMIT
 from tests.mounts import Mounted
 from tests.t4_fuse.posix import RENAME_EXCHANGE, RENAME_NOREPLACE, opened, refused, renameat2
 from tests.t4_fuse.promises import keeps
@@ -118,7 +123,8 @@ def test_directories(mounted: Mounted) -> None:
 
 @keeps(
     "A name below a file: ENOTDIR. Reading or unlinking a directory: EISDIR. A name that is not there: "
-    "ENOENT. A name of more than 255 bytes: ENAMETOOLONG. A name that is not UTF-8: EILSEQ."
+    "ENOENT. A name of more than 255 bytes: ENAMETOOLONG. A name that is not UTF-8: EILSEQ.",
+    "What is made in a directory that was removed: ENOENT.",
 )
 def test_errors_of_names(mounted: Mounted) -> None:
     (mounted / "f").write_bytes(b"")
@@ -136,6 +142,13 @@ def test_errors_of_names(mounted: Mounted) -> None:
             os.stat(mounted / missing)
     with refused(errno.ENAMETOOLONG):
         (mounted / ("x" * 256)).write_bytes(b"")
+    with refused(errno.ENAMETOOLONG):
+        os.stat(mounted / ("x" * 256))
+    with opened(mounted / "d", os.O_DIRECTORY) as fd:
+        os.rmdir(mounted / "d")
+        for make in (os.mkdir, os.mknod, lambda name, dir_fd: os.symlink("x", name, dir_fd=dir_fd)):
+            with refused(errno.ENOENT):
+                make("x", dir_fd=fd)
     with refused(errno.EILSEQ):
         os.open(os.fsencode(mounted.mountpoint) + b"/bad\xff", os.O_CREAT | os.O_WRONLY)
     with refused(errno.ENOENT):
@@ -208,19 +221,115 @@ def test_a_commit_changes_no_times(mounted: Mounted) -> None:
     assert [(os.stat(mounted / n).st_mtime_ns, os.stat(mounted / n).st_ino) for n in ("d", "d/f")] == before
 
 
-@keeps("The mode of a plain file is kept; that of a directory lasts as long as the mount, in a later one it is 0755.")
+@keeps("The mode of a plain file and of a directory is kept, with setuid, setgid and sticky bits.")
 def test_modes(mounted: Mounted) -> None:
     with opened(mounted / "f", os.O_CREAT | os.O_WRONLY):
         os.chmod(mounted / "f", 0o751)
     (mounted / "d").mkdir()
-    os.chmod(mounted / "d", 0o700)
-    assert stat.S_IMODE((mounted / "d").stat().st_mode) == 0o700
+    (mounted / "d/f").write_bytes(b"")
+    os.chmod(mounted / "d", 0o3700)
+    os.chmod(mounted.mountpoint, 0o1777)
+    for _ in range(2):
+        assert stat.S_IMODE((mounted / "f").stat().st_mode) == 0o751
+        assert stat.S_IMODE((mounted / "d").stat().st_mode) == 0o3700
+        assert stat.S_IMODE(mounted.mountpoint.stat().st_mode) == 0o1777
+        mounted.remount()
+    os.chmod(mounted / "d", 0o755)
+    os.rename(mounted / "d", mounted / "e")
     mounted.remount()
-    assert stat.S_IMODE((mounted / "f").stat().st_mode) == 0o751
-    assert stat.S_IMODE((mounted / "d").stat().st_mode) == 0o755
+    assert stat.S_IMODE((mounted / "e").stat().st_mode) == 0o755
     os.chmod(mounted / "f", 0o600)
     mounted.remount()
     assert stat.S_IMODE((mounted / "f").stat().st_mode) == 0o600
+
+
+@keeps(
+    "The time of a directory changes when entries come, go or get other names. One that utimensat set is kept while "
+    "that does not happen",
+    "ctime) is when content, mode, times or the number of names changed last.",
+    "in a later mount ctime is the time of the last write",
+)
+def test_times_of_directories_and_of_changes(mounted: Mounted) -> None:
+    (mounted / "d").mkdir()
+    (mounted / "f").write_bytes(b"")
+
+    def changes(entry: str, what: Callable[[], object]) -> tuple[bool, bool]:
+        before = (mounted / entry).stat()
+        what()
+        after = (mounted / entry).stat()
+        return after.st_mtime_ns > before.st_mtime_ns, after.st_ctime_ns > before.st_ctime_ns
+
+    assert changes("d", lambda: (mounted / "d/f").write_bytes(b"")) == (True, True)
+    assert changes("d", lambda: (mounted / "d/f").write_bytes(b"more")) == (False, False)
+    assert changes("d", lambda: os.rename(mounted / "d/f", mounted / "d/g")) == (True, True)
+    assert changes("d", (mounted / "d/g").unlink) == (True, True)
+    assert changes("d", lambda: os.chmod(mounted / "d", 0o700)) == (False, True)
+    assert changes("f", lambda: os.chmod(mounted / "f", 0o600)) == (False, True)
+    assert changes("f", lambda: os.link(mounted / "f", mounted / "g")) == (False, True)
+    assert changes("f", lambda: os.unlink(mounted / "g")) == (False, True)
+    assert changes("f", lambda: (mounted / "f").write_bytes(b"x")) == (True, True)
+    for name in ("d", "f"):
+        os.utime(mounted / name, ns=(17, 17))
+        assert (mounted / name).stat().st_ctime_ns > time.time_ns() - 10**12
+    mounted.remount()
+    assert [(mounted / name).stat().st_mtime_ns for name in ("d", "f")] == [17, 17]
+    assert (mounted / "f").stat().st_ctime_ns == 17
+    (mounted / "d/f").write_bytes(b"")
+    mounted.remount()
+    assert (mounted / "d").stat().st_mtime_ns > 17
+
+
+@keeps(
+    "A symbolic link is kept with where it leads to, byte for byte, up to 4095 bytes; it may lead anywhere, or nowhere."
+)
+def test_symbolic_links(mounted: Mounted) -> None:
+    (mounted / "d").mkdir()
+    (mounted / "d/f").write_bytes(b"content")
+    targets = {"r": b"d/f", "abs": b"/nowhere", "bytes": b"t\xff", "d/up": b"../r", "long": b"/" * (LINK_LIMIT - 1)}
+    for name, target in targets.items():
+        os.symlink(target, os.fsencode(mounted / name))
+    with refused(errno.EEXIST):
+        os.symlink("x", mounted / "r")
+    with refused(errno.ELOOP):
+        os.open(mounted / "r", os.O_RDONLY | os.O_NOFOLLOW)
+    os.utime(mounted / "r", ns=(17, 17), follow_symlinks=False)
+    os.link(mounted / "r", mounted / "second", follow_symlinks=False)
+    for _ in range(2):
+        assert (mounted / "d/up").read_bytes() == b"content"
+        assert os.readlink(os.fsencode(mounted / "bytes")) == b"t\xff"
+        assert len(os.readlink(mounted / "long")) == 4095
+        assert os.readlink(mounted / "abs") == "/nowhere"
+        found = os.lstat(mounted / "second")
+        assert (found.st_mode, found.st_size, found.st_mtime_ns) == (stat.S_IFLNK | 0o777, 3, 17)
+        mounted.remount()
+    os.rename(mounted / "r", mounted / "d/r")
+    (mounted / "second").unlink()
+    (mounted / "third").symlink_to("d")
+    mounted.remount()
+    assert sorted(os.listdir(mounted.mountpoint)) == ["abs", "bytes", "d", "long", "third"]
+    assert os.readlink(mounted / "third/r") == "d/f"
+
+
+@keeps("A symbolic link is neither a chunk nor a document, whatever its name is: what it leads to is not looked at.")
+def test_symbolic_links_with_names_of_chunks_and_documents(mounted: Mounted) -> None:
+    array = zarr.create_array(str(mounted / "a"), shape=(4,), chunks=(2,), dtype="u1", compressors=None, fill_value=9)
+    array[:] = [1, 2, 3, 4]
+    for _ in range(2):
+        mounted.remount()
+        (mounted / "a/c/1").unlink(missing_ok=True)
+        os.symlink("0", mounted / "a/c/1")
+        assert zarr.open_array(str(mounted / "a"), mode="r")[:].tolist() == [1, 2, 1, 2]
+    os.symlink("two", mounted / "a/c/x")
+    os.rename(mounted / "a/c/x", mounted / "a/c/0")  # over a chunk
+    mounted.remount()
+    assert [os.readlink(mounted / "a/c" / name) for name in "01"] == ["two", "0"]
+    (mounted / "a/c/0").unlink()
+    mounted.remount()
+    assert os.listdir(mounted / "a/c") == ["1"]
+    os.rename(mounted / "a/zarr.json", mounted / "kept")
+    os.symlink("../kept", mounted / "a/zarr.json")
+    mounted.remount()
+    assert zarr.open_array(str(mounted / "a"), mode="r").shape == (4,)
 
 
 @keeps("chown to the owner that is shown succeeds, to any other: EPERM.")
@@ -232,14 +341,16 @@ def test_owners(mounted: Mounted) -> None:
 
 
 @keeps(
-    "Device nodes, sockets and symbolic links: EPERM.",
+    "Device nodes, FIFOs and sockets: EPERM",
     "Extended attributes: ENOTSUP. fallocate: EOPNOTSUPP, which programs then do by writing.",
 )
 def test_what_is_not_there(mounted: Mounted) -> None:
     with refused(errno.EPERM):
-        os.symlink("x", mounted / "s")
-    with refused(errno.EPERM):
         os.mkfifo(mounted / "p")
+    with refused(errno.EPERM):
+        os.mknod(mounted / "p", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    with socket.socket(socket.AF_UNIX) as listening, refused(errno.EPERM):
+        listening.bind(str(mounted / "s"))
     (mounted / "f").write_bytes(b"")
     with refused(errno.ENOTSUP):
         os.setxattr(mounted / "f", "user.x", b"1")

@@ -78,6 +78,8 @@ def _every_operation(tree: JournaledTree) -> None:
     tree.link(two.ino, 1, "three")
     tree.setattr(two.ino, size=2, mode=0o600, mtime_ns=5)
     tree.unlink(1, "three")
+    tree.symlink(folder, "link", b"two")
+    tree.setattr(folder, mode=0o700, mtime_ns=7)
     tree.mkdir(1, "e", 0o755)
     tree.rmdir(1, "e")
     array = tree.lookup(1, "a")

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from arrayfs.errors import ArrayFSError
 from arrayfs.view.attr import Attr
+from arrayfs.view.plain import LINK_LIMIT
 from arrayfs.view.tree import Tree
 
 PAGE = 4096
@@ -54,11 +55,17 @@ def _check(name: str, attr: Attr) -> None:
     assert 0 <= attr.size < 1 << 63
     assert 0 <= attr.blocks < 1 << 63
     assert -(1 << 63) <= attr.mtime_ns < 1 << 63
-    assert attr.mode & ~0o7777 in (stat.S_IFREG, stat.S_IFDIR)
+    assert attr.mode & ~0o7777 in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
 def _read(tree: Tree, attr: Attr, errors: list[str]) -> None:
     if attr.size > READ_LIMIT:
+        return
+    if stat.S_ISLNK(attr.mode):
+        try:
+            assert len(tree.readlink(attr.ino)) == attr.size < LINK_LIMIT
+        except ArrayFSError as error:
+            errors.append(f"{type(error).__name__}: {error}")
         return
     try:
         handle = tree.open(attr.ino, write=False, truncate=False)

@@ -1,0 +1,1 @@
+"""What other programs' tests of file systems say of a mount: see `scripts/fsx --help`, `scripts/pjdfstest --help`."""
