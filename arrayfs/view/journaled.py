@@ -157,6 +157,9 @@ class JournaledTree(ClockedTree):
                 self._linked.add(node)
             return made
 
+    def change_whole(self, op: Op, act: Callable[[], T], path: str, data: bytes | memoryview = b"") -> T:
+        return self._do(op, act, path, data=data)
+
     def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
         with self.container.lock:
             path = self._path_of(ino)
@@ -308,12 +311,13 @@ class JournaledTree(ClockedTree):
         new_path: str = "",
         *,
         number: int = 0,
+        data: bytes | memoryview = b"",
         acknowledged: bool = True,
     ) -> T:
         """Do something, and record it. acknowledged: it has to be in the file when this returns."""
         self.make_ready()  # before anything happens: where that fails, this has to
         time_ns = self.begin()
-        operation = Operation(op, time_ns, path, new_path, number=number)
+        operation = Operation(op, time_ns, path, new_path, number=number, data=data)
         try:
             answer = act()
         except ArrayFSError:

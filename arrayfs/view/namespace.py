@@ -177,7 +177,7 @@ class Namespace:
         if not isinstance(found, Directory):
             raise NotDirectoryError(errno.ENOTDIR, f"{name!r} is no directory")
         self._check_empty(found)
-        self._detach(found)
+        self.detach(found)
         self._stay(directory)
         self._touch(directory)
 
@@ -187,10 +187,10 @@ class Namespace:
         for entry, _, _ in OpenDirectory(self._tree, directory).entries(0):
             raise NotEmptyError(errno.ENOTEMPTY, f"{'/'.join(directory.path())} has {entry!r}")
 
-    def _detach(self, directory: Directory) -> None:
+    def detach(self, directory: Directory) -> None:
         """Take an empty directory out of the tree."""
         self._tree.documents.drop(directory)
-        self._uncover(directory)
+        self.uncover(directory)
         directory.hidden.clear()
         if directory.marker is not None:
             self._container.remove(directory.marker)
@@ -286,7 +286,7 @@ class Namespace:
             if not isinstance(other, Directory):
                 raise NotDirectoryError(errno.ENOTDIR, f"{new_name!r} is no directory")
             self._check_empty(other)
-            self._detach(other)
+            self.detach(other)
         owner, components = found.owner, found.components
         if owner is None:
             self._move_directory(found, target, new_name)
@@ -309,7 +309,7 @@ class Namespace:
         self._stay(parent)
         before = found.path()
         self._look_below(found)
-        self._uncover(found)
+        self.uncover(found)
         parent = self._tree.materialise(parent)
         parent.children.pop(found.name, None)
         parent.count_natives(-found.natives) if found.natives else None
@@ -330,7 +330,7 @@ class Namespace:
             if isinstance(child, Directory):
                 self._look_below(child)
 
-    def _uncover(self, directory: Directory) -> None:
+    def uncover(self, directory: Directory) -> None:
         """What says of documents at and below a directory that they are hidden goes with its old name."""
         for document in directory.hidden:
             reserved = plain.HIDDEN + "/".join((*directory.path(), document))
@@ -338,7 +338,7 @@ class Namespace:
                 self._container.remove(self._container.get(reserved))
         for child in directory.children.values():
             if isinstance(child, Directory):
-                self._uncover(child)
+                self.uncover(child)
 
     def _rename_below(self, directory: Directory) -> None:
         """Give the arrays at and below a directory the names that fit where it is now."""

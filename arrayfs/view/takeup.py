@@ -26,6 +26,7 @@ from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Part, Store
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.journaled import ClockedTree
+from arrayfs.view.keys import Keys
 from arrayfs.view.numbers import ROOT
 
 
@@ -236,6 +237,10 @@ class Replay:
                 tree.setattr(self._find(operation.path), mode=number)
             case Op.MTIME:
                 tree.setattr(self._find(operation.path), mtime_ns=number)
+            case Op.PUT:
+                Keys(tree).put(operation.path, operation.data)
+            case Op.REMOVE:
+                Keys(tree).remove(operation.path)
             case _:
                 raise ReplayError(f"{operation.op.name} without a handle")
 

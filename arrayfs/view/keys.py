@@ -1,0 +1,410 @@
+"""Whole files by path, each in one step: the tree for programs that keep values under keys.
+
+A key is a path from the root, without a slash in front. Directories come with the first file below them and count as
+gone with the last: such a program knows none. Everything else is as for any other client of the tree. A key that no
+path can be ("", "a//b", "..") has no value, and cannot be given one.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from arrayfs.container.grid import Coord
+from arrayfs.container.index import ChunkRef
+from arrayfs.errors import IsDirectoryError, NotDirectoryError, RefusedError
+from arrayfs.format.log import Op
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.documents import FILE_ARRAY, NAMES
+from arrayfs.view.handles import OpenFile
+from arrayfs.view.listing import OpenDirectory
+from arrayfs.view.nodes import FILE_MODE, Binding, Directory, File
+from arrayfs.view.paths import CONTROL_NAME
+
+if TYPE_CHECKING:
+    from arrayfs.view.tree import Tree
+
+Content = bytes | memoryview
+Node = Directory | File | tuple[ZarrArray, Coord]
+
+# From this many bytes on, unpacking a block takes so long that an event loop should not wait for it: 0.1 ms and more,
+# as much as handing it to a thread and back.
+SLOW_BLOCK = 512 << 10
+# A value up to this size is one record of the journal, which has a limit of 64 MiB; a larger one is written in pieces.
+ONE_RECORD = 32 << 20
+PIECE = 4 << 20
+_IN_NO_PATH = frozenset(("", ".", ".."))
+
+
+class Reading(NamedTuple):
+    """A value that is there. fetch: gives it, without the container's lock; slow: whether that takes its time."""
+
+    fetch: Callable[[], Content]
+    slow: bool
+
+
+class Keys:
+    """The values of one tree."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._container = tree.container
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    def _find(self, parts: Sequence[str]) -> Node | None:
+        """What a path leads to; the caller has the lock."""
+        tree = self._tree
+        if not parts:
+            return tree.root
+        if parts[0] == CONTROL_NAME or not _IN_NO_PATH.isdisjoint(parts):
+            return None
+        directory = tree.root
+        for position in range(len(parts) - 1):
+            below = directory.children.get(parts[position])
+            if below is None:
+                place = self._chunk_below(directory, parts[position:])
+                if place is not None:
+                    return self._chunk(*place)
+                found = tree.find(directory, parts[position])
+                below = found if isinstance(found, Directory) else None
+            if not isinstance(below, Directory):
+                return None
+            directory = below
+        return tree.find(directory, parts[-1])
+
+    def _chunk_below(self, directory: Directory, rest: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that a path below a directory spells; nothing on the path but perhaps the chunk is an object."""
+        owner = directory.owner
+        if owner is not None:
+            coord = owner.coord_of((*directory.components, *rest))
+            if coord is not None:
+                return owner, coord
+        zarr = self._tree.documents.zarr(directory)
+        if zarr is not None:
+            coord = zarr.coord_of(rest)
+            if coord is not None:
+                return zarr, coord
+        return None
+
+    @staticmethod
+    def _chunk(zarr: ZarrArray, coord: Coord) -> File | tuple[ZarrArray, Coord] | None:
+        return zarr.files.get(coord) or ((zarr, coord) if zarr.has(coord) else None)
+
+    def _find_file(self, key: str) -> File | tuple[ZarrArray, Coord] | None:
+        node = self._find(_parts(key))
+        if isinstance(node, Directory):
+            return None
+        if isinstance(node, File) and not node.checked:
+            self._tree.files.check_document(node)
+        return node
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def plan(self, key: str) -> Reading | None:
+        """How to get a value; None if there is none. What is fetched is the value of this moment."""
+        with self._container.lock:
+            node = self._find_file(key)
+            if node is None:
+                return None
+            if isinstance(node, File):
+                return self._plan_file(node)
+            zarr, coord = node
+            array, chunks, place = zarr.array, zarr.chunks, zarr.stored(coord)
+            found, grid = array.find(place), array.grid
+            if isinstance(found, ChunkRef):
+                return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
+            content = zarr.content_of(found, place, grid, chunks)
+            return Reading(lambda: content, False)
+
+    def _plan_file(self, file: File) -> Reading:
+        content = self._tree.files.whole(file)
+        return Reading(lambda: content, False)
+
+    def _is_slow(self, ref: ChunkRef) -> bool:
+        layer = ref.layer
+        return layer.block_size(ref.row) >= SLOW_BLOCK and (layer.serial, ref.row) not in self._container.cache
+
+    def part(self, key: str, offset: int, size: int) -> Content | None:
+        """Bytes of a value from `offset` on, fewer at its end; None if there is no value."""
+        with self._container.lock:
+            node = self._find_file(key)
+            if isinstance(node, File):
+                return self._tree.files.read(node, offset, size)
+        reading = self.plan(key)
+        return None if reading is None else memoryview(reading.fetch())[offset : offset + size]
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a value, None if there is none."""
+        with self._container.lock:
+            node = self._find_file(key)
+            if isinstance(node, tuple):
+                return node[0].file_size(node[1])
+            return None if node is None else self._tree.files.size(node)
+
+    def __contains__(self, key: object) -> bool:
+        with self._container.lock:
+            return isinstance(key, str) and not isinstance(self._find(_parts(key)), Directory | None)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, content: Content, *, replace: bool = True) -> bool:
+        """Set a value; whether it was set, which it is not where there is one already and `replace` is False.
+
+        Raises RefusedError for a key that no path can be, IsDirectoryError and NotDirectoryError where one key's path
+        would lead through another's value.
+        """
+        parts = _parts(key)
+        if not parts or not _IN_NO_PATH.isdisjoint(parts):
+            raise RefusedError(errno.EINVAL, f"{key!r} can be no path of a file")
+        with self._container.lock:
+            if not replace and self._find(parts) is not None:
+                return False
+            if len(content) > ONE_RECORD:
+                self._write(parts, content)
+            else:
+                self._tree.change_whole(Op.PUT, lambda: self._put(parts, content), key, content)
+            return True
+
+    def _put(self, parts: Sequence[str], content: Content) -> None:
+        self._tree.check_change(None)
+        if not self._put_chunk(parts, content):
+            directory, name = self._directory_for(parts), parts[-1]
+            self._tree.check_change(name)
+            file = self._tree.namespace.create(directory, name, FILE_MODE & 0o7777, exclusive=False)
+            handle = OpenFile(self._tree, file, write=True)
+            try:
+                handle.truncate(0)
+                handle.write(0, bytes(content))
+            finally:
+                handle.release()
+
+    def _put_chunk(self, parts: Sequence[str], content: Content) -> bool:
+        """Set a chunk that nobody has open, without making an inode for it; False where that cannot be done."""
+        place = self._place(parts)
+        if place is None:
+            return False
+        zarr, coord = place
+        if coord in zarr.files or coord in zarr.readers or not zarr.chunks.accepts(len(content)):
+            return False
+        above = zarr.keys.components(coord)[:-1]
+        if above and above not in zarr.directories:
+            self._tree.materialise(self._tree.chunk_directory(zarr, above))
+        zarr.write(coord, content, self._tree.now())
+        return True
+
+    def _place(self, parts: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that a path spells, if nothing else has the path."""
+        directory = self._tree.root
+        for position, name in enumerate(parts):
+            if not directory.loaded:
+                self._tree.documents.zarr(directory)
+            below = directory.children.get(name)
+            if below is None:
+                return self._chunk_below(directory, parts[position:])
+            if not isinstance(below, Directory):
+                return None
+            directory = below
+        return None
+
+    def _directory_for(self, parts: Sequence[str]) -> Directory:
+        """The directory that a file is in, made if need be."""
+        tree, directory = self._tree, self._tree.root
+        for name in parts[:-1]:
+            below = tree.find(directory, name)
+            if below is None:
+                tree.check_change(name)
+                below = tree.namespace.mkdir(directory, name, 0o755)
+                below.explicit = False
+            if not isinstance(below, Directory):
+                raise NotDirectoryError(errno.ENOTDIR, f"{'/'.join(parts)}: {name!r} is a file")
+            directory = below
+        return directory
+
+    def _write(self, parts: Sequence[str], content: Content) -> None:
+        """Set a value that is too large for one record, as a program that writes a file does."""
+        tree, parent = self._tree, self._tree.root.ino
+        for name in parts[:-1]:
+            attr = tree.lookup(parent, name) or tree.mkdir(parent, name, 0o755)
+            parent = attr.ino
+        _, file = tree.make(parent, parts[-1], FILE_MODE & 0o7777, exclusive=False, write=True, truncate=True)
+        view = memoryview(content)
+        try:
+            for offset in range(0, len(view), PIECE):
+                file.write(offset, bytes(view[offset : offset + PIECE]))
+            file.flush()
+        finally:
+            file.release()
+
+    # --- removing -----------------------------------------------------------------------------------------------------
+
+    def remove(self, key: str) -> bool:
+        """Remove a value, or all that is below a path ("": everything); whether there was anything."""
+        with self._container.lock:
+            node = self._find(_parts(key))
+            if node is None:
+                return False
+            self._tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
+            return True
+
+    def _remove(self, parts: Sequence[str]) -> None:
+        self._tree.check_change(None)
+        node = self._find(parts)
+        if isinstance(node, Directory):
+            self._clear(node)
+            if node.parent is not None:
+                self._tree.namespace.detach(node)
+                self._prune(node.parent)
+        elif isinstance(node, tuple):
+            node[0].remove(node[1], self._tree.now())
+        else:
+            above = self._find(parts[:-1])
+            if isinstance(above, Directory):
+                explicit = above.explicit
+                self._tree.namespace.unlink(above, parts[-1])
+                above.explicit = explicit
+                self._prune(above)
+
+    def _clear(self, directory: Directory) -> None:
+        """Remove all that is below a directory: an array at one stroke, not chunk by chunk."""
+        tree = self._tree
+        zarr = tree.documents.zarr(directory)
+        if zarr is None and directory.array_name is not None:
+            raise IsDirectoryError(errno.EISDIR, f"{directory.array_name!r} is an array that cannot be shown")
+        if zarr is not None:
+            for file in list(zarr.files.values()):
+                self._drop(file, zarr.root)
+        for child in list(directory.children.values()):
+            if isinstance(child, Directory):
+                if child is not tree.control.directory:
+                    self._clear(child)
+                    tree.namespace.detach(child)
+            else:
+                self._drop(child, directory)
+        if directory.owner is not None:
+            self._clear_chunks(directory.owner, directory)
+        for name in NAMES:
+            made = tree.synthetic.pop((directory.ino, name), None)
+            if made is not None:
+                made.bindings.clear()
+        tree.documents.drop(directory)
+        if zarr is not None:
+            zarr.files.clear()
+            zarr.directories.clear()
+            zarr.passing.clear()
+        if directory.parent is None:
+            self._clear_root(directory)
+
+    def _clear_root(self, root: Directory) -> None:
+        """What the root has besides its entries: hidden documents, and attributes that the crate sees as the file's."""
+        self._tree.namespace.uncover(root)
+        root.hidden.clear()
+        if FILE_ARRAY in self._container:
+            self._container.remove(self._container.get(FILE_ARRAY))
+
+    def _drop(self, file: File, directory: Directory) -> None:
+        """A file's names in or below a directory go, and nothing else is asked of them."""
+        for binding in list(file.bindings):
+            if any(above is directory for above in binding.directory.ancestors()):
+                self._drop_name(file, binding)
+
+    def _drop_name(self, file: File, binding: Binding) -> None:
+        binding.directory.children.pop(binding.name, None)
+        self._tree.files.drop(file, binding, keep_chunk=True)
+
+    def _clear_chunks(self, zarr: ZarrArray, directory: Directory) -> None:
+        """Remove an array's chunks below one of its chunk directories."""
+        prefix = zarr.prefix_of(directory.components) or ()
+        inner = (0,) * len(zarr.inner)
+        now = self._tree.now()
+        for stored in zarr.listed_coords(prefix).tolist():
+            coord = (*stored, *inner)
+            file = zarr.files.get(coord)
+            if file is not None:
+                self._drop(file, directory)
+            zarr.remove(coord, now)
+
+    def _prune(self, directory: Directory) -> None:
+        """A directory that only its files made is gone with the last of them."""
+        while directory.parent is not None and not (
+            directory.explicit or directory.children or directory.hidden or directory.owner is not None
+        ):
+            if self._tree.documents.zarr(directory) is not None or directory.array_name is not None:
+                return
+            above = directory.parent
+            self._tree.namespace.detach(directory)
+            directory = above
+
+    # --- listing ------------------------------------------------------------------------------------------------------
+
+    def below(self, prefix: str) -> Iterator[str]:
+        """All keys that begin with `prefix`, which need not end at a slash."""
+        path, _, begin = prefix.rpartition("/")
+        with self._container.lock:
+            directory = self._find(_parts(path))
+        if isinstance(directory, Directory):
+            start = f"{path}/" if path else ""
+            yield from (start + key for key in self._entries(directory) if key.startswith(begin))
+
+    def _entries(self, directory: Directory) -> Iterator[str]:
+        """The keys below a directory, relative to it."""
+        if directory.owner is not None:
+            yield from self._chunk_keys(directory.owner, directory)
+        yield from self._walk(directory)
+
+    def _walk(self, directory: Directory) -> Iterator[str]:
+        """The same without the chunks of an array that the directory lies in: they are listed at its root."""
+        names, directories, zarr = self._look(directory)
+        yield from names
+        taken = set(names)
+        for name, child in directories:
+            for key in self._walk(child):
+                if zarr is not None:
+                    taken.add(f"{name}/{key}")
+                yield f"{name}/{key}"
+        if zarr is not None:
+            yield from (key for key in self._chunk_keys(zarr, directory) if key not in taken)
+
+    def _look(self, directory: Directory) -> tuple[list[str], list[tuple[str, Directory]], ZarrArray | None]:
+        """Of a directory: files that are objects or made from the container, directories, and the array here if any."""
+        with self._container.lock:
+            documents = self._tree.documents
+            names = list(documents.synthetic_names(directory))
+            directories = []
+            for name, child in directory.children.items():
+                if isinstance(child, File):
+                    names.append(name)
+                elif child is not self._tree.control.directory:
+                    directories.append((name, child))
+            return names, directories, documents.zarr(directory)
+
+    def _chunk_keys(self, zarr: ZarrArray, directory: Directory) -> Iterator[str]:
+        """The paths of an array's chunks below its root, or below one of its chunk directories."""
+        components = () if directory is zarr.root else directory.components
+        with self._container.lock:
+            coords = zarr.listed_coords(zarr.prefix_of(components) or () if components else ()).tolist()
+        inner = (0,) * len(zarr.inner)
+        for stored in coords:
+            yield "/".join(zarr.keys.components((*stored, *inner))[len(components) :])
+
+    def names(self, path: str) -> list[str]:
+        """What stands directly below a path: last parts of keys, and beginnings of longer ones."""
+        with self._container.lock:
+            directory = self._find(_parts(path.rstrip("/")))
+            if not isinstance(directory, Directory):
+                return []
+            return [
+                name
+                for name, attr, _ in OpenDirectory(self._tree, directory).entries(0)
+                if not stat.S_ISDIR(attr.mode) or self._has_any(directory, name)
+            ]
+
+    def _has_any(self, directory: Directory, name: str) -> bool:
+        below = self._tree.find(directory, name)
+        return isinstance(below, Directory) and next(self._entries(below), None) is not None
+
+
+def _parts(key: str) -> list[str]:
+    return key.split("/") if key else []
