@@ -35,6 +35,7 @@ SLOW_BLOCK = 512 << 10
 # A value up to this size is one record of the journal, which has a limit of 64 MiB; a larger one is written in pieces.
 ONE_RECORD = 32 << 20
 PIECE = 4 << 20
+WHOLE = slice(None)
 _IN_NO_PATH = frozenset(("", ".", ".."))
 
 
@@ -49,6 +50,7 @@ class Keys:
     """The values of one tree."""
 
     def __init__(self, tree: Tree) -> None:
+        self.tree = tree
         self._tree = tree
         self._container = tree.container
 
@@ -103,38 +105,38 @@ class Keys:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def plan(self, key: str) -> Reading | None:
-        """How to get a value; None if there is none. What is fetched is the value of this moment."""
+    def plan(self, key: str, window: slice = WHOLE) -> Reading | None:
+        """How to get a value, or the part of it that lies in `window`; None if there is none.
+
+        What is fetched is the value of this moment.
+        """
         with self._container.lock:
             node = self._find_file(key)
             if node is None:
                 return None
             if isinstance(node, File):
-                return self._plan_file(node)
+                content = self._read(node, window)
+                return Reading(lambda: content, False)
             zarr, coord = node
             array, chunks, place = zarr.array, zarr.chunks, zarr.stored(coord)
             found, grid = array.find(place), array.grid
             if isinstance(found, ChunkRef):
-                return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
-            content = zarr.content_of(found, place, grid, chunks)
+                slow = self._is_slow(found)
+                if window is WHOLE:
+                    return Reading(lambda: zarr.content_of(found, place, grid, chunks), slow)
+                return Reading(lambda: memoryview(zarr.content_of(found, place, grid, chunks))[window], slow)
+            content = memoryview(zarr.content_of(found, place, grid, chunks))[window]
             return Reading(lambda: content, False)
 
-    def _plan_file(self, file: File) -> Reading:
-        content = self._tree.files.whole(file)
-        return Reading(lambda: content, False)
+    def _read(self, file: File, window: slice) -> Content:
+        if window is WHOLE:
+            return self._tree.files.whole(file)
+        start, stop, _ = window.indices(self._tree.files.size(file))
+        return self._tree.files.read(file, start, max(0, stop - start))
 
     def _is_slow(self, ref: ChunkRef) -> bool:
         layer = ref.layer
         return layer.block_size(ref.row) >= SLOW_BLOCK and (layer.serial, ref.row) not in self._container.cache
-
-    def part(self, key: str, offset: int, size: int) -> Content | None:
-        """Bytes of a value from `offset` on, fewer at its end; None if there is no value."""
-        with self._container.lock:
-            node = self._find_file(key)
-            if isinstance(node, File):
-                return self._tree.files.read(node, offset, size)
-        reading = self.plan(key)
-        return None if reading is None else memoryview(reading.fetch())[offset : offset + size]
 
     def size(self, key: str) -> int | None:
         """Bytes of a value, None if there is none."""
@@ -241,13 +243,24 @@ class Keys:
     # --- removing -----------------------------------------------------------------------------------------------------
 
     def remove(self, key: str) -> bool:
-        """Remove a value, or all that is below a path ("": everything); whether there was anything."""
+        """Remove a value; whether there was one."""
         with self._container.lock:
-            node = self._find(_parts(key))
-            if node is None:
-                return False
-            self._tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
-            return True
+            there = not isinstance(self._find(_parts(key)), Directory | None)
+            if there:
+                self._tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
+            return there
+
+    def remove_below(self, path: str) -> bool:
+        """Remove all values below a path ("": everything); whether it led to any, or to a directory without."""
+        with self._container.lock:
+            there = isinstance(self._find(_parts(path)), Directory)
+            if there:
+                self._tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(path)), path)
+            return there
+
+    def remove_any(self, path: str) -> None:
+        """Whichever of both it is."""
+        self.remove(path) or self.remove_below(path)
 
     def _remove(self, parts: Sequence[str]) -> None:
         self._tree.check_change(None)

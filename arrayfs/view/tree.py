@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.exchange import ids_of
 from arrayfs.container.grid import Coord
+from arrayfs.container.journal import uncommitted
 from arrayfs.container.prepare import prepare
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
@@ -332,6 +334,14 @@ class Tree(Nodes):
             return None if self.read_only else self.commit()
         finally:
             self.container.close()
+
+    def others_are_writing(self) -> bool:
+        """Whether other writers of the container, wherever they are, have changes that they did not commit."""
+        status = self.journal_status()
+        own = None if status is None else status["file"]
+        container = self.container
+        found = uncommitted(container.store, container.names, ids_of(container.stack.layers))
+        return any(name != own for name, _ in found)
 
     def sync(self) -> None:
         """Have all that was acknowledged survive a loss of power. Without a journal only a commit does that."""

@@ -27,7 +27,7 @@ class KeysMachine(JournalMachine):
         Keys(self.tree).remove(key)
 
     def remove_below(self, key: str) -> None:
-        Keys(self.tree).remove(key)
+        Keys(self.tree).remove_below(key)
 
     def below(self, prefix: str) -> list[str]:
         return list(Keys(self.tree).below(prefix))
