@@ -41,6 +41,7 @@ ENTERS_AT: dict[str, str] = {
     "pyfuse3": "arrayfs.fuse",
     "trio": "arrayfs.fuse",
     "zarr": "arrayfs.api.zarr_store",
+    "xarray": "arrayfs.api.xarray_engine",
     "google_crc32c": "arrayfs.format.checksums",
     "lz4": "arrayfs.format.codecs",
     "zstandard": "arrayfs.format.codecs",

@@ -143,17 +143,20 @@ class ZarrStore(Store):
 
     def close(self) -> None:
         """Commit what was set. The store can be used again: it opens the container anew. Closing twice is allowed."""
+        try:
+            if self._connection is not None and not self.read_only:
+                self._connection.commit()
+        finally:
+            self._detach()
+
+    def _detach(self) -> None:
         self._is_open = False
         connection, self._connection = self._connection, None
         if self._finalizer is not None:
             self._finalizer.detach()
             self._finalizer = None
         if connection is not None:
-            try:
-                if not self.read_only:
-                    connection.commit()
-            finally:
-                connection.detach()
+            connection.detach()
 
     def commit(self, message: str = "") -> CommitReport | None:
         """Make what was set a new version, durably. None: nothing had changed.
@@ -408,13 +411,13 @@ class SessionStore(ZarrStore):
         """Publish all that the session has as one version; the end of the block does that."""
         tree = self._begun()
         report = tree.publish(message)
-        super().close()
+        self._detach()
         return report
 
     def discard(self) -> None:
         """Give up all that the session has."""
         self._begun().abandon()
-        super().close()
+        self._detach()
 
     def part(self) -> Piece | None:
         """In a copy: what was set through it and others in this process, for `merge`. None: nothing."""

@@ -63,19 +63,30 @@ class Keys:
             return tree.root
         if parts[0] == CONTROL_NAME or not _IN_NO_PATH.isdisjoint(parts):
             return None
+        place = self._place(parts)
+        if place is not None:
+            return self._chunk(*place)
         directory = tree.root
-        for position in range(len(parts) - 1):
-            below = directory.children.get(parts[position])
-            if below is None:
-                place = self._chunk_below(directory, parts[position:])
-                if place is not None:
-                    return self._chunk(*place)
-                found = tree.find(directory, parts[position])
-                below = found if isinstance(found, Directory) else None
+        for name in parts[:-1]:
+            below = tree.find(directory, name)
             if not isinstance(below, Directory):
                 return None
             directory = below
         return tree.find(directory, parts[-1])
+
+    def _place(self, parts: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that a path spells, be it there or not, if nothing else has the path."""
+        directory = self._tree.root
+        for position, name in enumerate(parts):
+            if not directory.loaded:
+                self._tree.documents.zarr(directory)  # directories below it learn that they lie between its chunks
+            below = directory.children.get(name)
+            if below is None:
+                return self._chunk_below(directory, parts[position:])
+            if not isinstance(below, Directory):
+                return None
+            directory = below
+        return None
 
     def _chunk_below(self, directory: Directory, rest: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
         """The chunk that a path below a directory spells; nothing on the path but perhaps the chunk is an object."""
@@ -111,22 +122,28 @@ class Keys:
         What is fetched is the value of this moment.
         """
         with self._container.lock:
+            place = self._place(_parts(key))
+            if place is not None and place[1] not in place[0].files:
+                return self._plan_chunk(*place, window)
             node = self._find_file(key)
-            if node is None:
-                return None
             if isinstance(node, File):
                 content = self._read(node, window)
                 return Reading(lambda: content, False)
-            zarr, coord = node
-            array, chunks, place = zarr.array, zarr.chunks, zarr.stored(coord)
-            found, grid = array.find(place), array.grid
-            if isinstance(found, ChunkRef):
-                slow = self._is_slow(found)
-                if window is WHOLE:
-                    return Reading(lambda: zarr.content_of(found, place, grid, chunks), slow)
-                return Reading(lambda: memoryview(zarr.content_of(found, place, grid, chunks))[window], slow)
+            return None if node is None else self._plan_chunk(*node, window)
+
+    def _plan_chunk(self, zarr: ZarrArray, coord: Coord, window: slice) -> Reading | None:
+        array, chunks, place = zarr.array, zarr.chunks, zarr.stored(coord)
+        if zarr.inner and not zarr.has(coord):
+            return None
+        found, grid = array.find(place), array.grid
+        if found is None:
+            return None
+        if not isinstance(found, ChunkRef):
             content = memoryview(zarr.content_of(found, place, grid, chunks))[window]
             return Reading(lambda: content, False)
+        if window is WHOLE:
+            return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
+        return Reading(lambda: memoryview(zarr.content_of(found, place, grid, chunks))[window], self._is_slow(found))
 
     def _read(self, file: File, window: slice) -> Content:
         if window is WHOLE:
@@ -197,20 +214,6 @@ class Keys:
         zarr.write(coord, content, self._tree.now())
         return True
 
-    def _place(self, parts: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
-        """The chunk that a path spells, if nothing else has the path."""
-        directory = self._tree.root
-        for position, name in enumerate(parts):
-            if not directory.loaded:
-                self._tree.documents.zarr(directory)
-            below = directory.children.get(name)
-            if below is None:
-                return self._chunk_below(directory, parts[position:])
-            if not isinstance(below, Directory):
-                return None
-            directory = below
-        return None
-
     def _directory_for(self, parts: Sequence[str]) -> Directory:
         """The directory that a file is in, made if need be."""
         tree, directory = self._tree, self._tree.root
@@ -280,8 +283,11 @@ class Keys:
                 above.explicit = explicit
                 self._prune(above)
 
-    def _clear(self, directory: Directory) -> None:
-        """Remove all that is below a directory: an array at one stroke, not chunk by chunk."""
+    def _clear(self, directory: Directory, going: ZarrArray | None = None) -> None:
+        """Remove all that is below a directory: an array at one stroke, not chunk by chunk.
+
+        going: an array above that goes as a whole.
+        """
         tree = self._tree
         zarr = tree.documents.zarr(directory)
         if zarr is None and directory.array_name is not None:
@@ -292,11 +298,11 @@ class Keys:
         for child in list(directory.children.values()):
             if isinstance(child, Directory):
                 if child is not tree.control.directory:
-                    self._clear(child)
+                    self._clear(child, zarr or going)
                     tree.namespace.detach(child)
             else:
                 self._drop(child, directory)
-        if directory.owner is not None:
+        if directory.owner is not None and directory.owner is not going:
             self._clear_chunks(directory.owner, directory)
         for name in NAMES:
             made = tree.synthetic.pop((directory.ino, name), None)
