@@ -1,5 +1,5 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
+[--profile | --checksums | --journal | --tensorstore | --store | --compact | --memory [--mebibytes N] |
 --versions [--commits N]]`.
 """
 
@@ -24,6 +24,7 @@ from benchlib.measure import Place
 from benchlib.memory import memory
 from benchlib.profiling import profile
 from benchlib.report import Results, report
+from benchlib.stores import stores
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
 from benchlib.tensorstores import tensorstores
 from benchlib.versions import versions
@@ -38,7 +39,7 @@ def main() -> int:
     if wanted.install:
         _install()
     others = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.memory, wanted.versions)
-    if any(others):
+    if any(others) or wanted.store:
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
@@ -66,6 +67,8 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
         return memory(folder, wanted.mebibytes, wanted.systems)
     if wanted.versions:
         return versions(folder, wanted.commits, rounds)
+    if wanted.store:
+        return stores(folder, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
     if wanted.compact:
@@ -84,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
+    parser.add_argument("--store", action="store_true", help="instead: ZarrStore against zarr-python's stores")
     parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
     parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
     parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
