@@ -1,14 +1,13 @@
 """Whole files by path, each in one step: the tree for programs that keep values under keys.
 
-A key is a path from the root, without a slash in front. Directories come with the first file below them and count as
-gone with the last: such a program knows none. Everything else is as for any other client of the tree. A key that no
-path can be ("", "a//b", "..") has no value, and cannot be given one.
+A key is a path from the root, without a slash in front. Directories come with the first file below them, and one that
+is empty counts for nothing: such a program knows none. Everything else is as for any other client of the tree. A key
+that no path can be ("", "a//b", "..") has no value, and cannot be given one.
 """
 
 from __future__ import annotations
 
 import errno
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +18,7 @@ from arrayfs.format.log import Op
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.documents import FILE_ARRAY, NAMES
 from arrayfs.view.handles import OpenFile
-from arrayfs.view.listing import OpenDirectory
+from arrayfs.view.key_listing import keys_in, names_in
 from arrayfs.view.nodes import FILE_MODE, Binding, Directory, File
 from arrayfs.view.paths import CONTROL_NAME
 
@@ -271,17 +270,13 @@ class Keys:
         if isinstance(node, Directory):
             self._clear(node)
             if node.parent is not None:
+                # as by rmdir: what a journal goes on with must not depend on what the directories above were made by
+                self._tree.namespace.stay(node.parent)
                 self._tree.namespace.detach(node)
-                self._prune(node.parent)
-        elif isinstance(node, tuple):
-            node[0].remove(node[1], self._tree.now())
         else:
             above = self._find(parts[:-1])
             if isinstance(above, Directory):
-                explicit = above.explicit
                 self._tree.namespace.unlink(above, parts[-1])
-                above.explicit = explicit
-                self._prune(above)
 
     def _clear(self, directory: Directory, going: ZarrArray | None = None) -> None:
         """Remove all that is below a directory: an array at one stroke, not chunk by chunk.
@@ -345,17 +340,6 @@ class Keys:
                 self._drop(file, directory)
             zarr.remove(coord, now)
 
-    def _prune(self, directory: Directory) -> None:
-        """A directory that only its files made is gone with the last of them."""
-        while directory.parent is not None and not (
-            directory.explicit or directory.children or directory.hidden or directory.owner is not None
-        ):
-            if self._tree.documents.zarr(directory) is not None or directory.array_name is not None:
-                return
-            above = directory.parent
-            self._tree.namespace.detach(directory)
-            directory = above
-
     # --- listing ------------------------------------------------------------------------------------------------------
 
     def below(self, prefix: str) -> Iterator[str]:
@@ -365,64 +349,13 @@ class Keys:
             directory = self._find(_parts(path))
         if isinstance(directory, Directory):
             start = f"{path}/" if path else ""
-            yield from (start + key for key in self._entries(directory) if key.startswith(begin))
-
-    def _entries(self, directory: Directory) -> Iterator[str]:
-        """The keys below a directory, relative to it."""
-        if directory.owner is not None:
-            yield from self._chunk_keys(directory.owner, directory)
-        yield from self._walk(directory)
-
-    def _walk(self, directory: Directory) -> Iterator[str]:
-        """The same without the chunks of an array that the directory lies in: they are listed at its root."""
-        names, directories, zarr = self._look(directory)
-        yield from names
-        taken = set(names)
-        for name, child in directories:
-            for key in self._walk(child):
-                if zarr is not None:
-                    taken.add(f"{name}/{key}")
-                yield f"{name}/{key}"
-        if zarr is not None:
-            yield from (key for key in self._chunk_keys(zarr, directory) if key not in taken)
-
-    def _look(self, directory: Directory) -> tuple[list[str], list[tuple[str, Directory]], ZarrArray | None]:
-        """Of a directory: files that are objects or made from the container, directories, and the array here if any."""
-        with self._container.lock:
-            documents = self._tree.documents
-            names = list(documents.synthetic_names(directory))
-            directories = []
-            for name, child in directory.children.items():
-                if isinstance(child, File):
-                    names.append(name)
-                elif child is not self._tree.control.directory:
-                    directories.append((name, child))
-            return names, directories, documents.zarr(directory)
-
-    def _chunk_keys(self, zarr: ZarrArray, directory: Directory) -> Iterator[str]:
-        """The paths of an array's chunks below its root, or below one of its chunk directories."""
-        components = () if directory is zarr.root else directory.components
-        with self._container.lock:
-            coords = zarr.listed_coords(zarr.prefix_of(components) or () if components else ()).tolist()
-        inner = (0,) * len(zarr.inner)
-        for stored in coords:
-            yield "/".join(zarr.keys.components((*stored, *inner))[len(components) :])
+            yield from (start + key for key in keys_in(self._tree, directory) if key.startswith(begin))
 
     def names(self, path: str) -> list[str]:
         """What stands directly below a path: last parts of keys, and beginnings of longer ones."""
         with self._container.lock:
             directory = self._find(_parts(path.rstrip("/")))
-            if not isinstance(directory, Directory):
-                return []
-            return [
-                name
-                for name, attr, _ in OpenDirectory(self._tree, directory).entries(0)
-                if not stat.S_ISDIR(attr.mode) or self._has_any(directory, name)
-            ]
-
-    def _has_any(self, directory: Directory, name: str) -> bool:
-        below = self._tree.find(directory, name)
-        return isinstance(below, Directory) and next(self._entries(below), None) is not None
+            return names_in(self._tree, directory) if isinstance(directory, Directory) else []
 
 
 def _parts(key: str) -> list[str]:

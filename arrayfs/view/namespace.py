@@ -128,7 +128,7 @@ class Namespace:
         self._remove(directory, name, found)
 
     def _remove(self, directory: Directory, name: str, found: File | tuple[ZarrArray, Coord]) -> None:
-        self._stay(directory)
+        self.stay(directory)
         made = self._made(directory, name)
         if isinstance(found, tuple):
             found[0].remove(found[1], self._tree.now())
@@ -164,7 +164,7 @@ class Namespace:
         if reserved not in self._container:
             self._container.define(reserved, plain.spec_of(0), {})
 
-    def _stay(self, directory: Directory) -> None:
+    def stay(self, directory: Directory) -> None:
         """Something goes from here: the directory stays, even when nothing implies it any more."""
         directory = self._tree.materialise(directory)
         directory.explicit = True
@@ -178,7 +178,7 @@ class Namespace:
             raise NotDirectoryError(errno.ENOTDIR, f"{name!r} is no directory")
         self._check_empty(found)
         self.detach(found)
-        self._stay(directory)
+        self.stay(directory)
         self._touch(directory)
 
     def _check_empty(self, directory: Directory) -> None:
@@ -265,7 +265,7 @@ class Namespace:
         """A plain file stays one: its array gets another name, its content is not looked at."""
         if other is not None and not isinstance(other, Directory):
             self._replace(target, new_name, other)
-        self._stay(old.directory)
+        self.stay(old.directory)
         self._tree.stored_documents.keep_as_shown(file)
         old.directory.children.pop(old.name, None)
         target = self._tree.materialise(target)
@@ -306,7 +306,7 @@ class Namespace:
         parent = found.parent
         if parent is None:
             raise RefusedError(errno.EBUSY, "the root cannot be moved")
-        self._stay(parent)
+        self.stay(parent)
         before = found.path()
         self._look_below(found)
         self.uncover(found)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
+
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
+from arrayfs.container.container import Container
+from arrayfs.view.journaled import JournaledTree
 from arrayfs.view.keys import Keys
 from arrayfs.view.numbers import ROOT
+from arrayfs.view.takeup import take_up
 from tests.profiles import examples
-from tests.t3_view.test_journal_machine import JournalMachine
+from tests.t3_view.test_journal_machine import JournalMachine, image_of
 from tests.t3_view.test_tree_machine import MAX_DEPTH, contents, names
 from tests.t3_view.tree_model import DOCUMENT_NAMES, ModelDirectory, ModelFile, Path
 
@@ -110,6 +115,25 @@ class KeysMachine(JournalMachine):
             below = sorted(key for key in files if key.startswith(prefix))
             assert sorted(self.below(prefix)) == below
             assert sorted(self.list_names(prefix)) == sorted({key[len(prefix) :].split("/")[0] for key in below})
+
+
+def test_a_journal_goes_on_below_a_directory_that_became_empty() -> None:
+    """In the version that a journal goes on from, nothing may say of such a directory that it was made by itself."""
+    url = f"memory://{uuid.uuid4().hex}/t.af"
+    Container.create(url)
+    tree = JournaledTree(Container.open(url, "a"))
+    above = tree.mkdir(ROOT, "0", 0o755).ino
+    tree.mkdir(above, "e", 0o755)
+    tree.commit()
+    Keys(tree).remove_below("0/e")
+    tree.create(above, "x", 0o644, True)
+    tree.mkdir(above, "y", 0o755)
+    url = image_of(url)
+    tree.close()
+    container = Container.open(url, "a")
+    take_up(container)
+    assert container.version == 2, container.warnings
+    container.close()
 
 
 def test_values_under_keys_are_the_files_of_the_tree() -> None:
