@@ -1,55 +1,40 @@
-"""A container as a store of zarr-python: the tree that a mount shows, without a mount.
-
-What is in memory, and what is quickly unpacked, is answered at once, in the calling thread or coroutine; a coroutine
-has large blocks unpacked by a thread. The synchronous methods are the implementation, the asynchronous ones call them.
-"""
+"""A container as a store of zarr-python: when it is opened and committed, its copies and its sessions."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.buffer import Buffer, default_buffer_prototype
-
 from arrayfs.api.connection import Connection, Source, finalizer, share
 from arrayfs.api.usage import Figures, Usage
+from arrayfs.api.zarr_store.values import ValueStore
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.merge import OnConflict
 from arrayfs.container.pool import BLOCK_SIZE
 from arrayfs.errors import RefusedError
-from arrayfs.view.keys import Content, Keys, Reading
+from arrayfs.view.keys import Keys
 from arrayfs.view.pieces import Piece, PieceTree, SessionTree
 
 if TYPE_CHECKING:
     import weakref
 
-    from zarr.abc.store import ByteRequest
-    from zarr.core.buffer import BufferPrototype
-
     from arrayfs.view.tree import Tree
 
 _IS_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://").match
-WHOLE = slice(None)
 
 
-class ZarrStore(Store):
+class ZarrStore(ValueStore):
     """A container, as zarr-python, xarray and Dask take a store.
 
     What is set becomes a version with `commit`, when the store is closed or nobody has it any more, and at the end of
     the interpreter; until then a journal keeps it. Nothing that others commit shows before `refresh` (or the next
     commit). A pickled store commits first, so that every copy sees what it saw; the copy commits by itself.
     """
-
-    supports_writes = True
-    supports_deletes = True
-    supports_listing = True
 
     def __init__(
         self,
@@ -215,6 +200,10 @@ class ZarrStore(Store):
         session.publish(message)
         self.refresh()
 
+    def _changed(self) -> None:
+        if self._connection is not None:
+            self._connection.used()
+
     def stats(self) -> Figures:
         """Of this store object: by operation how often it was asked for, and bytes moved."""
         return self._usage.figures()
@@ -264,120 +253,6 @@ class ZarrStore(Store):
         version = "" if self._source.version is None else f", version={self._source.version!r}"
         read_only = ", read_only=True" if self.read_only and not version else ""
         return f"{type(self).__name__}({self._source.url!r}{version}{read_only})"
-
-    # --- reading ------------------------------------------------------------------------------------------------------
-
-    def get_sync(
-        self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        begin = time.perf_counter_ns()
-        window = WHOLE if byte_range is None else _window(byte_range)
-        reading = self._keys().plan(key, window)
-        return self._got(key, None if reading is None else reading.fetch(), prototype, begin)
-
-    async def get(
-        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        begin = time.perf_counter_ns()
-        window = WHOLE if byte_range is None else _window(byte_range)
-        reading: Reading | None = self._keys().plan(key, window)
-        content: Content | None = None
-        if reading is not None:
-            content = await asyncio.to_thread(reading.fetch) if reading.slow else reading.fetch()
-        return self._got(key, content, prototype, begin)
-
-    def _got(self, key: str, content: Content | None, prototype: BufferPrototype | None, begin: int) -> Buffer | None:
-        if content is None:
-            self._usage.add("get", key, None, begin)
-            return None
-        self._usage.add("get", key, len(content), begin)
-        buffer = (prototype or default_buffer_prototype()).buffer
-        return buffer.from_bytes(content)
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
-
-    async def exists(self, key: str) -> bool:
-        begin = time.perf_counter_ns()
-        found = key in self._keys()
-        self._usage.add("exists", key, 0 if found else None, begin)
-        return found
-
-    async def getsize(self, key: str) -> int:
-        size = self._keys().size(key)
-        if size is None:
-            raise FileNotFoundError(key)
-        return size
-
-    async def getsize_prefix(self, prefix: str) -> int:
-        keys = self._keys()
-        return sum(keys.size(key) or 0 for key in keys.below(prefix))
-
-    # --- writing ------------------------------------------------------------------------------------------------------
-
-    def set_sync(self, key: str, value: Buffer) -> None:
-        self._set(key, value, replace=True)
-
-    async def set(self, key: str, value: Buffer) -> None:
-        self._set(key, value, replace=True)
-
-    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        self._set(key, value, replace=False)
-
-    def _set(self, key: str, value: Buffer, *, replace: bool) -> None:
-        begin = time.perf_counter_ns()
-        self._check_writable()
-        if not isinstance(value, Buffer):
-            raise TypeError(f"{type(self).__name__}.set(): a Buffer is wanted, not {type(value).__name__}")
-        content = value.to_bytes()
-        done = self._keys().put(key, content, replace=replace)
-        self._changed()
-        self._usage.add("set", key, len(content) if done else None, begin)
-
-    def _changed(self) -> None:
-        if self._connection is not None:
-            self._connection.used()
-
-    def delete_sync(self, key: str) -> None:
-        begin = time.perf_counter_ns()
-        self._check_writable()
-        done = self._keys().remove(key)
-        self._changed()
-        self._usage.add("delete", key, 0 if done else None, begin)
-
-    async def delete(self, key: str) -> None:
-        self.delete_sync(key)
-
-    async def delete_dir(self, prefix: str) -> None:
-        """Remove all below a prefix, arrays at one stroke."""
-        begin = time.perf_counter_ns()
-        self._check_writable()
-        done = self._keys().remove_below(prefix.rstrip("/"))
-        self._changed()
-        self._usage.add("delete_dir", prefix, 0 if done else None, begin)
-
-    # --- listing ------------------------------------------------------------------------------------------------------
-
-    async def is_empty(self, prefix: str) -> bool:
-        prefix = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-        return next(self._keys().below(prefix), None) is None
-
-    def list(self) -> AsyncIterator[str]:
-        return self.list_prefix("")
-
-    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        begin = time.perf_counter_ns()
-        for key in self._keys().below(prefix):
-            yield key
-        self._usage.add("list", prefix, 0, begin)
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        begin = time.perf_counter_ns()
-        for name in self._keys().names(prefix):
-            yield name
-        self._usage.add("list", prefix, 0, begin)
 
 
 class SessionStore(ZarrStore):
@@ -440,15 +315,3 @@ class SessionStore(ZarrStore):
 
 def _absolute(container: str) -> str:
     return container if _IS_URL(container) else os.path.abspath(container)
-
-
-def _window(byte_range: ByteRequest) -> slice:
-    """The part of a value that is asked for."""
-    match byte_range:
-        case RangeByteRequest(start, end):
-            return slice(start, end)
-        case OffsetByteRequest(offset):
-            return slice(offset, None)
-        case SuffixByteRequest(suffix):
-            return slice(-suffix, None) if suffix else slice(0, 0)
-    raise ValueError(f"Unexpected byte_range, got {byte_range!r}.")
