@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 Content = bytes | memoryview
 Node = Directory | File | tuple[ZarrArray, Coord]
 
-# From this many bytes on, unpacking a block takes so long that an event loop should not wait for it: 0.1 ms and more,
-# as much as handing it to a thread and back.
+# From this many bytes on, unpacking a block takes so long that an event loop should not wait for it: more than handing
+# it to a thread and back. One that is not compressed is only read: that takes as long from eight times as many.
 SLOW_BLOCK = 512 << 10
+SLOW_TO_READ = 4 << 20
 # A value up to this size is one record of the journal, which has a limit of 64 MiB; a larger one is written in pieces.
 ONE_RECORD = 32 << 20
 PIECE = 4 << 20
@@ -151,8 +152,10 @@ class Keys:
         return self._tree.files.read(file, start, max(0, stop - start))
 
     def _is_slow(self, ref: ChunkRef) -> bool:
-        layer = ref.layer
-        return layer.block_size(ref.row) >= SLOW_BLOCK and (layer.serial, ref.row) not in self._container.cache
+        layer, size = ref.layer, ref.layer.block_size(ref.row)
+        if size < SLOW_BLOCK or (layer.serial, ref.row) in self._container.cache:
+            return False
+        return size >= SLOW_TO_READ or layer.stored_size(ref.row) != size
 
     def size(self, key: str) -> int | None:
         """Bytes of a value, None if there is none."""

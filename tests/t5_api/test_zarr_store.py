@@ -27,6 +27,7 @@ from arrayfs.container.verify import verify
 from arrayfs.errors import ConflictError, ReadOnlyError, RefusedError, VersionError
 from arrayfs.view import keys
 from arrayfs.view.tree import open_tree
+from tests.t4_fuse.promises import ZARRSTORE, keeps
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def forked(work: Callable[[], object]) -> int:
 # --- versions ---------------------------------------------------------------------------------------------------------
 
 
+@keeps("One commit is one new file, however many chunks it has.", page=ZARRSTORE)
 def test_what_is_set_is_a_version_after_commit(path: str) -> None:
     with ZarrStore(path) as store:
         put(store, "a/x", b"one")
@@ -101,6 +103,7 @@ def test_what_is_set_is_a_version_after_commit(path: str) -> None:
     assert versions(path) == ["", "first"]
 
 
+@keeps("What is set is a version with commit(message), when the store is closed", page=ZARRSTORE)
 def test_closing_commits_and_the_store_can_be_used_again(path: str) -> None:
     store = ZarrStore(path)
     put(store, "x", b"1")
@@ -113,6 +116,7 @@ def test_closing_commits_and_the_store_can_be_used_again(path: str) -> None:
     assert committed(path, "x") == b"2"
 
 
+@keeps("when nobody has it any more", page=ZARRSTORE)
 def test_a_store_that_nobody_has_any_more_commits(path: str) -> None:
     store = ZarrStore(path)
     put(store, "x", b"1")
@@ -120,6 +124,7 @@ def test_a_store_that_nobody_has_any_more_commits(path: str) -> None:
     assert committed(path, "x") == b"1"
 
 
+@keeps("and at the end of the interpreter.", "and at the end of its process", page=ZARRSTORE)
 def test_the_end_of_the_interpreter_commits(path: str, tmp_path: Path) -> None:
     handed = tmp_path / "pickle"
     handed.write_bytes(pickle.dumps(ZarrStore(path, autocommit=60)))
@@ -134,6 +139,7 @@ def test_the_end_of_the_interpreter_commits(path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_copy", [False, True])
+@keeps("a process that is killed loses nothing that was set", "its journal covers a kill", page=ZARRSTORE)
 def test_what_a_killed_process_had_set_is_there_for_the_next_writer(path: str, is_copy: bool) -> None:
     handed = pickle.dumps(ZarrStore(path, autocommit=60))
     held = []
@@ -148,6 +154,7 @@ def test_what_a_killed_process_had_set_is_there_for_the_next_writer(path: str, i
         assert get(store, "a/x") == b"kept"
 
 
+@keeps("read a version by number, tag or time", page=ZARRSTORE)
 def test_earlier_versions_are_checked_out(path: str) -> None:
     store = ZarrStore(path)
     for content in (b"one", b"two"):
@@ -165,6 +172,9 @@ def test_earlier_versions_are_checked_out(path: str) -> None:
         older.tree.commit()
 
 
+@keeps(
+    "A store goes on with the version that it began with. refresh() shows what others committed since", page=ZARRSTORE
+)
 def test_what_others_commit_shows_after_refresh(path: str) -> None:
     one, other = ZarrStore(path), ZarrStore(path)
     put(one, "x", b"1")
@@ -176,6 +186,7 @@ def test_what_others_commit_shows_after_refresh(path: str) -> None:
     assert not other.refresh()
 
 
+@keeps("Where both changed the same, commit raises ConflictError and what was set stays", page=ZARRSTORE)
 def test_a_conflict_keeps_what_was_set(path: str) -> None:
     one, other = ZarrStore(path), ZarrStore(path, on_conflict="ours")
     for store, content in ((one, b"1"), (other, b"2")):
@@ -189,6 +200,7 @@ def test_a_conflict_keeps_what_was_set(path: str) -> None:
     assert committed(path, "x") == b"2"
 
 
+@keeps("shares the store's own view, with what it has set and not committed", page=ZARRSTORE)
 def test_reading_stores_share_what_the_writer_has_set(path: str) -> None:
     store = ZarrStore(path)
     put(store, "x", b"1")
@@ -225,6 +237,7 @@ def test_parts_of_values(path: str, where: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "/x", "a//b", "a/../b", ".", "x/", ".arrayfs/status.json", "a" * 256, "\udcff"])
+@keeps('nor can "", a//b or ..', page=ZARRSTORE)
 def test_keys_that_no_path_can_be_have_no_value(path: str, key: str) -> None:
     store = ZarrStore(path)
     assert get(store, key) is None
@@ -245,6 +258,7 @@ def test_a_value_of_many_records(path: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert committed(path, "a/b/large") == content[::-1]
 
 
+@keeps("is one step, however many chunks there are", page=ZARRSTORE)
 def test_an_array_is_removed_in_one_step(path: str) -> None:
     store = ZarrStore(path)
     array = zarr.create_array(store, name="g/a", shape=(300,), chunks=(1,), dtype="u1", compressors=None)
@@ -273,6 +287,7 @@ def test_chunks_of_one_row_are_removed(path: str) -> None:
         assert (array[2:] == 7).all()
 
 
+@keeps("writes each operation down, one JSON object a line", page=ZARRSTORE)
 def test_stats_and_log_say_what_was_done(path: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     store = ZarrStore(path, log=log)
@@ -303,6 +318,7 @@ def copy(store: ZarrStore) -> ZarrStore:
     return made
 
 
+@keeps("A store that is pickled commits first, so that every copy sees what it saw.", page=ZARRSTORE)
 def test_pickling_commits_so_that_every_copy_sees_it(path: str) -> None:
     store = ZarrStore(path)
     put(store, "x", b"1")
@@ -323,6 +339,7 @@ def test_a_copy_sees_what_was_handed_over_though_another_has_changes(path: str) 
     connection.close_all()
 
 
+@keeps("it commits when nothing was set for autocommit seconds", page=ZARRSTORE)
 def test_an_idle_copy_commits_by_itself(path: str) -> None:
     store = ZarrStore(path, autocommit=0.05)
     other = copy(store)
@@ -340,6 +357,7 @@ def test_a_copy_commits_when_it_is_closed(path: str) -> None:
     connection.close_all()
 
 
+@keeps("opens the container anew", page=ZARRSTORE)
 def test_a_forked_child_opens_a_tree_of_its_own(path: str) -> None:
     store = ZarrStore(path)
     put(store, "x", b"1")
@@ -355,6 +373,7 @@ def test_a_forked_child_opens_a_tree_of_its_own(path: str) -> None:
     assert [committed(path, key) for key in ("x", "child", "y")] == [b"1", b"1", b"2"]
 
 
+@keeps("it is refused every operation rather than be shown less than the parent sees", page=ZARRSTORE)
 def test_a_forked_child_is_refused_what_its_parent_had_not_committed(path: str) -> None:
     store = ZarrStore(path)
     put(store, "x", b"1")
@@ -371,6 +390,11 @@ def test_a_forked_child_is_refused_what_its_parent_had_not_committed(path: str) 
 # --- sessions ---------------------------------------------------------------------------------------------------------
 
 
+@keeps(
+    "all that was set through the session by whichever process is published as one version",
+    "What is set by a copy after the session's end is refused.",
+    page=ZARRSTORE,
+)
 def test_a_session_is_one_version(path: str) -> None:
     store = ZarrStore(path)
     with store.session("all at once") as s:
@@ -387,6 +411,7 @@ def test_a_session_is_one_version(path: str) -> None:
         put(copies[0], "late", b"")
 
 
+@keeps("Copies of a session see what the session's own process had set when they were pickled.", page=ZARRSTORE)
 def test_parts_of_a_session_are_merged(path: str) -> None:
     with ZarrStore(path).session() as s:
         other = copy(s)
@@ -409,6 +434,7 @@ def write_two(store: ZarrStore, content: bytes) -> None:
     put(store, "x", content)
 
 
+@keeps("Two that set one key to different values make the end of the block raise ConflictError", page=ZARRSTORE)
 def test_pieces_that_differ_are_not_published(path: str) -> None:
     store = ZarrStore(path)
     with pytest.raises(ConflictError, match="differ in 1 files: x"), store.session() as s:  # noqa: PT012
@@ -419,6 +445,7 @@ def test_pieces_that_differ_are_not_published(path: str) -> None:
     assert versions(path) == [""]
 
 
+@keeps("by an exception, or when the process that began it is killed, nothing of it", page=ZARRSTORE)
 def test_a_session_that_ends_by_an_exception_leaves_nothing(path: str) -> None:
     store = ZarrStore(path)
     with pytest.raises(KeyError), store.session() as s:  # noqa: PT012
