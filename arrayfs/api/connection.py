@@ -195,11 +195,10 @@ class SharedConnection(Connection):
         tree = self.tree
         if tree is None:
             return False
-        with tree.container.lock:
-            for step in (lambda: None, tree.refresh, tree.commit):
-                step()
-                if layer_id in ids_of(tree.container.stack.layers):
-                    return True
+        for step in (lambda: None, tree.refresh, tree.commit):
+            step()
+            if layer_id in ids_of(tree.container.stack.layers):
+                return True
         return False
 
     def _run(self) -> None:

@@ -16,16 +16,17 @@ from arrayfs.container.index import ChunkRef
 from arrayfs.errors import IsDirectoryError, NotDirectoryError, RefusedError
 from arrayfs.format.log import Op
 from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.content import cut, size_of
 from arrayfs.view.documents import FILE_ARRAY, NAMES
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.key_listing import keys_in, names_in
 from arrayfs.view.nodes import FILE_MODE, Binding, Directory, File
-from arrayfs.view.paths import CONTROL_NAME
+from arrayfs.view.paths import CONTROL_NAME, DOCUMENT_NAMES
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
 
-Content = bytes | memoryview
+Value = bytes | memoryview
 Node = Directory | File | tuple[ZarrArray, Coord]
 
 # From this many bytes on, unpacking a block takes so long that an event loop should not wait for it: more than handing
@@ -42,7 +43,7 @@ _IN_NO_PATH = frozenset(("", ".", ".."))
 class Reading(NamedTuple):
     """A value that is there. fetch: gives it, without the container's lock; slow: whether that takes its time."""
 
-    fetch: Callable[[], Content]
+    fetch: Callable[[], Value]
     slow: bool
 
 
@@ -111,7 +112,7 @@ class Keys:
         if isinstance(node, Directory):
             return None
         if isinstance(node, File) and not node.checked:
-            self._tree.files.check_document(node)
+            self._tree.stored_documents.check(node)
         return node
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -139,13 +140,15 @@ class Keys:
         if found is None:
             return None
         if not isinstance(found, ChunkRef):
-            content = memoryview(zarr.content_of(found, place, grid, chunks))[window]
-            return Reading(lambda: content, False)
+            value = memoryview(zarr.content_of(found, place, grid, chunks))[window]
+            return Reading(lambda: value, False)
         if window is WHOLE:
             return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
-        return Reading(lambda: memoryview(zarr.content_of(found, place, grid, chunks))[window], self._is_slow(found))
+        content = zarr.content(coord)  # of a large one, what reads its ranges
+        start, stop, _ = window.indices(size_of(content))
+        return Reading(lambda: cut(content, start, max(0, stop - start)), False)
 
-    def _read(self, file: File, window: slice) -> Content:
+    def _read(self, file: File, window: slice) -> Value:
         if window is WHOLE:
             return self._tree.files.whole(file)
         start, stop, _ = window.indices(self._tree.files.size(file))
@@ -171,7 +174,7 @@ class Keys:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, content: Content, *, replace: bool = True) -> bool:
+    def put(self, key: str, content: Value, *, replace: bool = True) -> bool:
         """Set a value; whether it was set, which it is not where there is one already and `replace` is False.
 
         Raises RefusedError for a key that no path can be, IsDirectoryError and NotDirectoryError where one key's path
@@ -189,7 +192,7 @@ class Keys:
                 self._tree.change_whole(Op.PUT, lambda: self._put(parts, content), key, content)
             return True
 
-    def _put(self, parts: Sequence[str], content: Content) -> None:
+    def _put(self, parts: Sequence[str], content: Value) -> None:
         self._tree.check_change(None)
         if not self._put_chunk(parts, content):
             directory, name = self._directory_for(parts), parts[-1]
@@ -202,7 +205,7 @@ class Keys:
             finally:
                 handle.release()
 
-    def _put_chunk(self, parts: Sequence[str], content: Content) -> bool:
+    def _put_chunk(self, parts: Sequence[str], content: Value) -> bool:
         """Set a chunk that nobody has open, without making an inode for it; False where that cannot be done."""
         place = self._place(parts)
         if place is None:
@@ -230,7 +233,7 @@ class Keys:
             directory = below
         return directory
 
-    def _write(self, parts: Sequence[str], content: Content) -> None:
+    def _write(self, parts: Sequence[str], content: Value) -> None:
         """Set a value that is too large for one record, as a program that writes a file does."""
         tree, parent = self._tree, self._tree.root.ino
         for name in parts[:-1]:
@@ -293,13 +296,15 @@ class Keys:
         if zarr is not None:
             for file in list(zarr.files.values()):
                 self._drop(file, zarr.root)
-        for child in list(directory.children.values()):
+        for child_name, child in list(directory.children.items()):
             if isinstance(child, Directory):
                 if child is not tree.control.directory:
                     self._clear(child, zarr or going)
                     tree.namespace.detach(child)
             else:
                 self._drop(child, directory)
+                if child_name in DOCUMENT_NAMES:
+                    tree.consolidated.changed(directory, child_name)
         if directory.owner is not None and directory.owner is not going:
             self._clear_chunks(directory.owner, directory)
         for name in NAMES:

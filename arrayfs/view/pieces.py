@@ -105,10 +105,11 @@ class SessionTree(JournaledTree):
             self.merge([Piece(found.name, found.size) for found in find_journals(self.folder, self.container.names)])
             for merging in self._replays.values():
                 merging.replay.end()
-            report = self.commit(message)
+        report = self.commit(message)
+        with self.container.lock:
             self._end_writing()
             self._remove()
-            return report
+        return report
 
     def abandon(self) -> None:
         """Give up what the session has, if it is not over."""

@@ -16,7 +16,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByt
 from zarr.core.buffer import Buffer, default_buffer_prototype
 
 from arrayfs.api.usage import Usage
-from arrayfs.view.keys import WHOLE, Content, Keys, Reading
+from arrayfs.view.keys import WHOLE, Keys, Reading, Value
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -55,12 +55,12 @@ class ValueStore(Store):
         begin = time.perf_counter_ns()
         window = WHOLE if byte_range is None else _window(byte_range)
         reading: Reading | None = self._keys().plan(key, window)
-        content: Content | None = None
+        content: Value | None = None
         if reading is not None:
             content = await asyncio.to_thread(reading.fetch) if reading.slow else reading.fetch()
         return self._got(key, content, prototype, begin)
 
-    def _got(self, key: str, content: Content | None, prototype: BufferPrototype | None, begin: int) -> Buffer | None:
+    def _got(self, key: str, content: Value | None, prototype: BufferPrototype | None, begin: int) -> Buffer | None:
         if content is None:
             self._usage.add("get", key, None, begin)
             return None
