@@ -52,14 +52,13 @@ class Keys:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self._tree = tree
         self._container = tree.container
 
     # --- finding ------------------------------------------------------------------------------------------------------
 
     def _find(self, parts: Sequence[str]) -> Node | None:
         """What a path leads to; the caller has the lock."""
-        tree = self._tree
+        tree = self.tree
         if not parts:
             return tree.root
         if parts[0] == CONTROL_NAME or not _IN_NO_PATH.isdisjoint(parts):
@@ -77,10 +76,10 @@ class Keys:
 
     def _place(self, parts: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
         """The chunk that a path spells, be it there or not, if nothing else has the path."""
-        directory = self._tree.root
+        directory = self.tree.root
         for position, name in enumerate(parts):
             if not directory.loaded:
-                self._tree.documents.zarr(directory)  # directories below it learn that they lie between its chunks
+                self.tree.documents.zarr(directory)  # directories below it learn that they lie between its chunks
             below = directory.children.get(name)
             if below is None:
                 return self._chunk_below(directory, parts[position:])
@@ -96,7 +95,7 @@ class Keys:
             coord = owner.coord_of((*directory.components, *rest))
             if coord is not None:
                 return owner, coord
-        zarr = self._tree.documents.zarr(directory)
+        zarr = self.tree.documents.zarr(directory)
         if zarr is not None:
             coord = zarr.coord_of(rest)
             if coord is not None:
@@ -112,7 +111,7 @@ class Keys:
         if isinstance(node, Directory):
             return None
         if isinstance(node, File) and not node.checked:
-            self._tree.stored_documents.check(node)
+            self.tree.stored_documents.check(node)
         return node
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -150,9 +149,9 @@ class Keys:
 
     def _read(self, file: File, window: slice) -> Value:
         if window is WHOLE:
-            return self._tree.files.whole(file)
-        start, stop, _ = window.indices(self._tree.files.size(file))
-        return self._tree.files.read(file, start, max(0, stop - start))
+            return self.tree.files.whole(file)
+        start, stop, _ = window.indices(self.tree.files.size(file))
+        return self.tree.files.read(file, start, max(0, stop - start))
 
     def _is_slow(self, ref: ChunkRef) -> bool:
         layer, size = ref.layer, ref.layer.block_size(ref.row)
@@ -166,7 +165,7 @@ class Keys:
             node = self._find_file(key)
             if isinstance(node, tuple):
                 return node[0].file_size(node[1])
-            return None if node is None else self._tree.files.size(node)
+            return None if node is None else self.tree.files.size(node)
 
     def __contains__(self, key: object) -> bool:
         with self._container.lock:
@@ -189,16 +188,16 @@ class Keys:
             if len(content) > ONE_RECORD:
                 self._write(parts, content)
             else:
-                self._tree.change_whole(Op.PUT, lambda: self._put(parts, content), key, content)
+                self.tree.change_whole(Op.PUT, lambda: self._put(parts, content), key, content)
             return True
 
     def _put(self, parts: Sequence[str], content: Value) -> None:
-        self._tree.check_change(None)
+        self.tree.check_change(None)
         if not self._put_chunk(parts, content):
             directory, name = self._directory_for(parts), parts[-1]
-            self._tree.check_change(name)
-            file = self._tree.namespace.create(directory, name, FILE_MODE & 0o7777, exclusive=False)
-            handle = OpenFile(self._tree, file, write=True)
+            self.tree.check_change(name)
+            file = self.tree.namespace.create(directory, name, FILE_MODE & 0o7777, exclusive=False)
+            handle = OpenFile(self.tree, file, write=True)
             try:
                 handle.truncate(0)
                 handle.write(0, bytes(content))
@@ -215,13 +214,13 @@ class Keys:
             return False
         above = zarr.keys.components(coord)[:-1]
         if above and above not in zarr.directories:
-            self._tree.materialise(self._tree.chunk_directory(zarr, above))
-        zarr.write(coord, content, self._tree.now())
+            self.tree.materialise(self.tree.chunk_directory(zarr, above))
+        zarr.write(coord, content, self.tree.now())
         return True
 
     def _directory_for(self, parts: Sequence[str]) -> Directory:
         """The directory that a file is in, made if need be."""
-        tree, directory = self._tree, self._tree.root
+        tree, directory = self.tree, self.tree.root
         for name in parts[:-1]:
             below = tree.find(directory, name)
             if below is None:
@@ -235,7 +234,7 @@ class Keys:
 
     def _write(self, parts: Sequence[str], content: Value) -> None:
         """Set a value that is too large for one record, as a program that writes a file does."""
-        tree, parent = self._tree, self._tree.root.ino
+        tree, parent = self.tree, self.tree.root.ino
         for name in parts[:-1]:
             attr = tree.lookup(parent, name) or tree.mkdir(parent, name, 0o755)
             parent = attr.ino
@@ -255,7 +254,7 @@ class Keys:
         with self._container.lock:
             there = not isinstance(self._find(_parts(key)), Directory | None)
             if there:
-                self._tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
+                self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
             return there
 
     def remove_below(self, path: str) -> bool:
@@ -263,7 +262,7 @@ class Keys:
         with self._container.lock:
             there = isinstance(self._find(_parts(path)), Directory)
             if there:
-                self._tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(path)), path)
+                self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(path)), path)
             return there
 
     def remove_any(self, path: str) -> None:
@@ -271,25 +270,25 @@ class Keys:
         self.remove(path) or self.remove_below(path)
 
     def _remove(self, parts: Sequence[str]) -> None:
-        self._tree.check_change(None)
+        self.tree.check_change(None)
         node = self._find(parts)
         if isinstance(node, Directory):
             self._clear(node)
             if node.parent is not None:
                 # as by rmdir: what a journal goes on with must not depend on what the directories above were made by
-                self._tree.namespace.stay(node.parent)
-                self._tree.namespace.detach(node)
+                self.tree.namespace.stay(node.parent)
+                self.tree.namespace.detach(node)
         else:
             above = self._find(parts[:-1])
             if isinstance(above, Directory):
-                self._tree.namespace.unlink(above, parts[-1])
+                self.tree.namespace.unlink(above, parts[-1])
 
     def _clear(self, directory: Directory, going: ZarrArray | None = None) -> None:
         """Remove all that is below a directory: an array at one stroke, not chunk by chunk.
 
         going: an array above that goes as a whole.
         """
-        tree = self._tree
+        tree = self.tree
         zarr = tree.documents.zarr(directory)
         if zarr is None and directory.array_name is not None:
             raise IsDirectoryError(errno.EISDIR, f"{directory.array_name!r} is an array that cannot be shown")
@@ -321,7 +320,7 @@ class Keys:
 
     def _clear_root(self, root: Directory) -> None:
         """What the root has besides its entries: hidden documents, and attributes that the crate sees as the file's."""
-        self._tree.namespace.uncover(root)
+        self.tree.namespace.uncover(root)
         root.hidden.clear()
         if FILE_ARRAY in self._container:
             self._container.remove(self._container.get(FILE_ARRAY))
@@ -334,13 +333,13 @@ class Keys:
 
     def _drop_name(self, file: File, binding: Binding) -> None:
         binding.directory.children.pop(binding.name, None)
-        self._tree.files.drop(file, binding, keep_chunk=True)
+        self.tree.files.drop(file, binding, keep_chunk=True)
 
     def _clear_chunks(self, zarr: ZarrArray, directory: Directory) -> None:
         """Remove an array's chunks below one of its chunk directories."""
         prefix = zarr.prefix_of(directory.components) or ()
         inner = (0,) * len(zarr.inner)
-        now = self._tree.now()
+        now = self.tree.now()
         for stored in zarr.listed_coords(prefix).tolist():
             coord = (*stored, *inner)
             file = zarr.files.get(coord)
@@ -357,13 +356,13 @@ class Keys:
             directory = self._find(_parts(path))
         if isinstance(directory, Directory):
             start = f"{path}/" if path else ""
-            yield from (start + key for key in keys_in(self._tree, directory) if key.startswith(begin))
+            yield from (start + key for key in keys_in(self.tree, directory) if key.startswith(begin))
 
     def names(self, path: str) -> list[str]:
         """What stands directly below a path: last parts of keys, and beginnings of longer ones."""
         with self._container.lock:
             directory = self._find(_parts(path.rstrip("/")))
-            return names_in(self._tree, directory) if isinstance(directory, Directory) else []
+            return names_in(self.tree, directory) if isinstance(directory, Directory) else []
 
 
 def _parts(key: str) -> list[str]:

@@ -68,7 +68,7 @@ def test_xarray_opens_a_container_by_its_name(store: ZarrStore) -> None:
     dataset(-VALUES).to_zarr(store, mode="w", consolidated=False)
     store.close()
     xr.testing.assert_identical(xr.open_dataset(str(store), engine=ENGINE.load()).load(), dataset(-VALUES))
-    first = xr.open_dataset(str(store), engine=ENGINE.load(), version=1, chunks={})
+    first = xr.open_dataset(str(store), engine=ENGINE.load(), version=1)
     xr.testing.assert_identical(first.load(), dataset(VALUES))
 
 

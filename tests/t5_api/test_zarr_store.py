@@ -411,6 +411,20 @@ def test_a_session_is_one_version(path: str) -> None:
         put(copies[0], "late", b"")
 
 
+def test_a_session_belongs_to_the_process_that_began_it(path: str) -> None:
+    with ZarrStore(path).session() as s:
+
+        def child() -> None:
+            with pytest.raises(RefusedError, match="pickle"):
+                put(s, "x", b"1")
+
+        assert forked(child) == SIGKILL
+        put(s, "y", b"2")
+    with pytest.raises(RefusedError, match="is over"):
+        put(s, "z", b"3")
+    assert [committed(path, key) for key in "xyz"] == [None, b"2", None]
+
+
 @keeps("Copies of a session see what the session's own process had set when they were pickled.", page=ZARRSTORE)
 def test_parts_of_a_session_are_merged(path: str) -> None:
     with ZarrStore(path).session() as s:

@@ -258,12 +258,23 @@ class ZarrStore(ValueStore):
 class SessionStore(ZarrStore):
     """A store within a session; made by `ZarrStore.session`, and copied to those who help by pickling it."""
 
+    _is_begun = False
+
     @classmethod
     def _of(cls, source: Source, autocommit: float, log: str | None) -> Self:
         made = cls.__new__(cls)
         made._begin(source, False, autocommit, log)
         made._keys()
+        made._is_begun = True
         return made
+
+    def _connect(self) -> Keys:
+        if self._is_begun:
+            raise RefusedError(
+                errno.ESTALE,
+                f"{self._source.url}: this session is over, or another process's: hand over a pickle",
+            )
+        return super()._connect()
 
     def __getstate__(self) -> dict[str, object]:
         tree = self.tree
