@@ -41,6 +41,7 @@ ENTERS_AT: dict[str, str | tuple[str, ...]] = {
     "pyfuse3": "arrayfs.fuse",
     "trio": "arrayfs.fuse",
     "zarr": ("arrayfs.api.zarr_store", "arrayfs.cli.decoding"),
+    "xarray": "arrayfs.api.xarray_engine",
     "google_crc32c": "arrayfs.format.checksums",
     "lz4": "arrayfs.format.codecs",
     "zstandard": "arrayfs.format.codecs",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -88,9 +88,15 @@ class LayerPart:
         """Append several blocks, compressed side by side by worker threads; returns their rows."""
         first = len(self)
         raws = [chunks[0] if len(chunks) == 1 else b"".join(chunks) for chunks in blocks]
-        for raw, stored in zip(raws, self._workers.map(lambda data: compress(codec, data), raws), strict=True):
+        for raw, stored in zip(raws, self._compressed(codec, raws), strict=True):
             self._append(codec, stored, len(raw))
         return range(first, len(self))
+
+    def _compressed(self, codec: str | None, raws: list[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        try:
+            return self._workers.map(lambda data: compress(codec, data), raws)
+        except RuntimeError:  # the interpreter is ending, and begins no threads any more
+            return (compress(codec, raw) for raw in raws)
 
     def copy_block(self, codec: str | None, stored: bytes, size: int, checksum: int | None = None) -> int:
         """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked.

@@ -50,7 +50,12 @@ class Op(IntEnum):
     MTIME = 14  # [path, number: nanoseconds since 1970, negative before]
     CATCH_UP = 16  # all above was carried over to a newer version [path: its layer id in hex, flag: ours wins]
     SYMLINK = 17  # [path, data: what it leads to]
+    PUT = 18  # a whole file, with the directories above it [path, data]
+    REMOVE = 19  # a file, or a directory with all that is below it [path]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
+
+
+_WITH_DATA = (Op.WRITE, Op.SYMLINK, Op.PUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def decode_operation(frame: bytes, content: bytes, checksum: int) -> tuple[Opera
         raise FormatError(f"a record that nobody can have written: {error}") from None
     if op is Op.MTIME and number >> 63:  # a time before 1970, in two's complement
         number -= 1 << 64
-    data = memoryview(content)[start + path_size + new_path_size :] if op in (Op.WRITE, Op.SYMLINK) else b""
+    data = memoryview(content)[start + path_size + new_path_size :] if op in _WITH_DATA else b""
     return Operation(op, time_ns, path, new_path, handle, number, bool(flag), data), found
 
 

@@ -192,7 +192,7 @@ class ZarrArray:
     def read(self, coord: Coord) -> bytes | memoryview:
         """The whole chunk file. Raises FormatError, naming file, array and chunk, if it cannot be had."""
         place = self.stored(coord)
-        return self._file(self.array.find(place), place, self.array.grid, self.chunks)
+        return self.content_of(self.array.find(place), place, self.array.grid, self.chunks)
 
     def content(self, coord: Coord) -> Content:
         """As `read`, but a large chunk file is not had in memory where that can be avoided."""
@@ -221,9 +221,10 @@ class ZarrArray:
             if head is not None and len(head) + size == stored_size and read(0, len(head)) == head:
                 body = found.body if isinstance(found, Spilled) else None
                 return body if isinstance(body, Draft) else Stretch(read, len(head), size)
-        return self._file(found, place, grid, chunks)
+        return self.content_of(found, place, grid, chunks)
 
-    def _file(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat) -> bytes | memoryview:
+    def content_of(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat) -> bytes | memoryview:
+        """The chunk file of what was found at a stored coordinate under `grid`. Raises FormatError as `read` does."""
         stored = self.array.fetch(found, place, grid, self.container.cache)
         if stored is None:
             raise FormatError(f"array {self.array.name!r}: chunk {place} is gone")

@@ -7,6 +7,7 @@ there and the rest is a hole; what an operation needs and the journal did not ma
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -66,6 +67,12 @@ class _Folder:
             case Op.WRITE:
                 with _opened(self.handles[operation.handle]) as fd:
                     os.pwrite(fd, operation.data, operation.number)
+            case Op.PUT:
+                with _opened(path) as fd:
+                    os.truncate(fd, 0)
+                    os.pwrite(fd, operation.data, 0)
+            case Op.REMOVE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             case Op.RESIZE | Op.TRUNCATE:
                 with _opened(self.handles.get(operation.handle, path)) as fd:
                     os.truncate(fd, operation.number)

@@ -162,6 +162,9 @@ class JournaledTree(ClockedTree):
                 self._linked.add(node)
             return made
 
+    def change_whole(self, op: Op, act: Callable[[], T], path: str, data: bytes | memoryview = b"") -> T:
+        return self._do(op, act, path, data=data)
+
     def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
         with self.container.lock:
             path = self._path_of(ino)
@@ -313,7 +316,7 @@ class JournaledTree(ClockedTree):
         new_path: str = "",
         *,
         number: int = 0,
-        data: bytes = b"",
+        data: bytes | memoryview = b"",
         acknowledged: bool = True,
     ) -> T:
         """Do something, and record it. acknowledged: it has to be in the file when this returns."""

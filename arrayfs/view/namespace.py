@@ -143,7 +143,7 @@ class Namespace:
         self._remove(directory, name, found)
 
     def _remove(self, directory: Directory, name: str, found: File | tuple[ZarrArray, Coord]) -> None:
-        self._stay(directory)
+        self.stay(directory)
         made = self._made(directory, name)
         if isinstance(found, tuple):
             found[0].remove(found[1], self._tree.now())
@@ -180,7 +180,7 @@ class Namespace:
         if reserved not in self._container:
             self._container.define(reserved, plain.spec_of(0), {})
 
-    def _stay(self, directory: Directory) -> None:
+    def stay(self, directory: Directory) -> None:
         """Something goes from here: the directory stays, even when nothing implies it any more."""
         directory = self._tree.materialise(directory)
         directory.explicit = True
@@ -193,8 +193,8 @@ class Namespace:
         if not isinstance(found, Directory):
             raise NotDirectoryError(errno.ENOTDIR, f"{name!r} is no directory")
         self._check_empty(found)
-        self._detach(found)
-        self._stay(directory)
+        self.detach(found)
+        self.stay(directory)
         self._touch(directory)
 
     def _check_empty(self, directory: Directory) -> None:
@@ -203,10 +203,10 @@ class Namespace:
         for entry, _, _ in OpenDirectory(self._tree, directory).entries(0):
             raise NotEmptyError(errno.ENOTEMPTY, f"{'/'.join(directory.path())} has {entry!r}")
 
-    def _detach(self, directory: Directory) -> None:
+    def detach(self, directory: Directory) -> None:
         """Take an empty directory out of the tree."""
         self._tree.documents.drop(directory)
-        self._uncover(directory)
+        self.uncover(directory)
         directory.hidden.clear()
         if directory.marker is not None:
             self._container.remove(directory.marker)
@@ -282,7 +282,7 @@ class Namespace:
         """A plain file stays one: its array gets another name, its content is not looked at."""
         if other is not None and not isinstance(other, Directory):
             self._replace(target, new_name, other)
-        self._stay(old.directory)
+        self.stay(old.directory)
         self._tree.stored_documents.keep_as_shown(file)
         old.directory.children.pop(old.name, None)
         target = self._tree.materialise(target)
@@ -303,7 +303,7 @@ class Namespace:
             if not isinstance(other, Directory):
                 raise NotDirectoryError(errno.ENOTDIR, f"{new_name!r} is no directory")
             self._check_empty(other)
-            self._detach(other)
+            self.detach(other)
         owner, components = found.owner, found.components
         if owner is None:
             self._move_directory(found, target, new_name)
@@ -323,10 +323,10 @@ class Namespace:
         parent = found.parent
         if parent is None:
             raise RefusedError(errno.EBUSY, "the root cannot be moved")
-        self._stay(parent)
+        self.stay(parent)
         before = found.path()
         self._look_below(found)
-        self._uncover(found)
+        self.uncover(found)
         parent = self._tree.materialise(parent)
         parent.children.pop(found.name, None)
         parent.count_natives(-found.natives) if found.natives else None
@@ -347,7 +347,7 @@ class Namespace:
             if isinstance(child, Directory):
                 self._look_below(child)
 
-    def _uncover(self, directory: Directory) -> None:
+    def uncover(self, directory: Directory) -> None:
         """What says of documents at and below a directory that they are hidden goes with its old name."""
         for document in directory.hidden:
             reserved = plain.HIDDEN + "/".join((*directory.path(), document))
@@ -355,7 +355,7 @@ class Namespace:
                 self._container.remove(self._container.get(reserved))
         for child in directory.children.values():
             if isinstance(child, Directory):
-                self._uncover(child)
+                self.uncover(child)
 
     def _rename_below(self, directory: Directory) -> None:
         """Give the arrays at and below a directory the names that fit where it is now."""

@@ -22,10 +22,11 @@ from arrayfs.container.exchange import ids_of
 from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals, owner_id, uncommitted
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
-from arrayfs.format.log import LogHeader, Op, Operation
+from arrayfs.format.log import Op, Operation
 from arrayfs.store.protocol import Part, Store
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.journaled import ClockedTree
+from arrayfs.view.keys import Keys
 from arrayfs.view.numbers import ROOT
 
 
@@ -143,7 +144,7 @@ def apply(container: Container, part: Part) -> str:
         container.go_back_to(reader.header.parent_id)
     container.pool.begin(reader.header.layer_id)
     try:
-        replay = Replay(container, reader.header)
+        replay = Replay(ClockedTree(container, reader.header.look))
         count = replay.run(reader)
         report = replay.tree.commit(f"taken up from a journal: {count} operations")
     except ArrayFSError as error:
@@ -177,35 +178,39 @@ class _Handle:
 
 @dataclass(slots=True)
 class Replay:
-    """Does the operations of a journal on a tree of its own."""
+    """Does the operations of a journal on a tree."""
 
-    container: Container
-    header: LogHeader
-    tree: ClockedTree = field(init=False)
+    tree: ClockedTree
     handles: dict[int, _Handle] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.tree = ClockedTree(self.container, self.header.look)
 
     def run(self, reader: LogReader) -> int:
         """Do all of it; returns how many operations there were. Raises ReplayError, OSError."""
         count = 0
         for count, operation in enumerate(reader.operations(), 1):
-            self.tree.begin(operation.time_ns)
-            try:
-                self._do(operation)
-            except (ArrayFSError, KeyError, ValueError) as error:  # no such handle; a layer id that is none
-                raise ReplayError(
-                    f"operation {count} ({operation.op.name} {operation.path!r}) does not fit: {error}"
-                ) from error
+            self.do(count, operation)
+        self.end()
+        return count
+
+    def do(self, count: int, operation: Operation) -> None:
+        """Do operation number `count`. Raises ReplayError, OSError."""
+        self.tree.begin(operation.time_ns)
+        try:
+            self._do(operation)
+        except (ArrayFSError, KeyError, ValueError) as error:  # no such handle; a layer id that is none
+            raise ReplayError(
+                f"operation {count} ({operation.op.name} {operation.path!r}) does not fit: {error}"
+            ) from error
+
+    def end(self) -> None:
+        """Nothing more comes."""
         # To who had not closed a handle since writing, the end of the daemon is what the writer's own would have been.
         for handle in self.handles.values():
             if handle.written:
                 handle.file.killed(SIGKILL)
         for handle in self.handles.values():
             handle.file.release()
+        self.handles.clear()
         self.tree.end()
-        return count
 
     def _do(self, operation: Operation) -> None:
         if operation.handle and operation.op is not Op.OPEN:
@@ -228,7 +233,7 @@ class Replay:
             case Op.LINK:
                 tree.link(self._find(operation.path), *self._place(operation.new_path))
             case Op.CATCH_UP:
-                self.container.catch_up_to(bytes.fromhex(operation.path), "ours" if operation.flag else "fail")
+                tree.container.catch_up_to(bytes.fromhex(operation.path), "ours" if operation.flag else "fail")
             case Op.OPEN:
                 file = tree.open_for_writing(self._find(operation.path), truncate=operation.flag)
                 self.handles[operation.handle] = _Handle(file, operation.flag)
@@ -238,6 +243,10 @@ class Replay:
                 tree.setattr(self._find(operation.path), mode=number)
             case Op.MTIME:
                 tree.setattr(self._find(operation.path), mtime_ns=number)
+            case Op.PUT:
+                Keys(tree).put(operation.path, operation.data)
+            case Op.REMOVE:
+                Keys(tree).remove_any(operation.path)
             case _:
                 raise ReplayError(f"{operation.op.name} without a handle")
 

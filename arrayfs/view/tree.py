@@ -12,13 +12,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.exchange import ids_of
 from arrayfs.container.grid import Coord
+from arrayfs.container.journal import uncommitted
 from arrayfs.container.prepare import prepare
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
+from arrayfs.format.log import Op
 from arrayfs.view import markers, plain
 from arrayfs.view.adoption import Adoption
 from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
@@ -45,6 +49,7 @@ from arrayfs.view.versions import VersionListing
 PASSING_LIMIT = 256
 
 Invalidate = Callable[[Iterable[int], Iterable[tuple[int, str]]], None]
+T = TypeVar("T")
 
 
 class Tree(Nodes):
@@ -74,7 +79,7 @@ class Tree(Nodes):
         # held by the one commit that is under way, before the container's lock is
         self._committing = threading.RLock()
         self.adoption = Adoption(self)
-        self._namespace = Namespace(self)
+        self.namespace = Namespace(self)
         self._touched: dict[Directory, None] = {}
         populate(self)
         self.control = Control(self)
@@ -120,7 +125,7 @@ class Tree(Nodes):
     ) -> Attr:
         """Change size (bytes), permissions or times. Times of access are not kept."""
         with self.container.lock:
-            self._check_change(None)
+            self.check_change(None)
             node = self.node(ino)
             if mtime_ns is not None:
                 mtime_ns = kept_time(mtime_ns)
@@ -174,8 +179,8 @@ class Tree(Nodes):
     def create(self, parent: int, name: str, mode: int, exclusive: bool) -> Attr:
         """Make an empty file, or answer with the one that is there unless `exclusive`."""
         with self.container.lock:
-            self._check_change(name)
-            return self.attr(self._namespace.create(self.directory(parent), name, mode, exclusive=exclusive))
+            self.check_change(name)
+            return self.attr(self.namespace.create(self.directory(parent), name, mode, exclusive=exclusive))
 
     def make(
         self, parent: int, name: str, mode: int, *, exclusive: bool, write: bool, truncate: bool
@@ -196,43 +201,43 @@ class Tree(Nodes):
     def symlink(self, parent: int, name: str, target: bytes) -> Attr:
         """Make a symbolic link."""
         with self.container.lock:
-            self._check_change(name)
-            return self.attr(self._namespace.symlink(self.directory(parent), name, target))
+            self.check_change(name)
+            return self.attr(self.namespace.symlink(self.directory(parent), name, target))
 
     def mkdir(self, parent: int, name: str, mode: int) -> Attr:
         """Make a directory."""
         with self.container.lock:
-            self._check_change(name)
-            return self.attr(self._namespace.mkdir(self.directory(parent), name, mode))
+            self.check_change(name)
+            return self.attr(self.namespace.mkdir(self.directory(parent), name, mode))
 
     def unlink(self, parent: int, name: str) -> None:
         """Remove a file's name."""
         with self.container.lock:
-            self._check_change(name)
-            self._namespace.unlink(self.directory(parent), name)
+            self.check_change(name)
+            self.namespace.unlink(self.directory(parent), name)
 
     def rmdir(self, parent: int, name: str) -> None:
         """Remove an empty directory."""
         with self.container.lock:
-            self._check_change(name)
-            self._namespace.rmdir(self.directory(parent), name)
+            self.check_change(name)
+            self.namespace.rmdir(self.directory(parent), name)
 
     def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
         """Give an entry another name, replacing what has it unless `no_replace`."""
         with self.container.lock:
-            self._check_change(name)
-            self._check_change(new_name)
+            self.check_change(name)
+            self.check_change(new_name)
             source, target = self.directory(parent), self.directory(new_parent)
-            self._namespace.rename(source, name, target, new_name, no_replace=no_replace)
+            self.namespace.rename(source, name, target, new_name, no_replace=no_replace)
 
     def link(self, ino: int, new_parent: int, new_name: str) -> Attr:
         """Give a file one more name. Raises EntryExistsError if the name is taken."""
         with self.container.lock:
-            self._check_change(new_name)
+            self.check_change(new_name)
             node = self.node(ino)
             if isinstance(node, Directory):
                 raise RefusedError(1, "a directory has one name")
-            return self.attr(self._namespace.link(self.file(node), self.directory(new_parent), new_name))
+            return self.attr(self.namespace.link(self.file(node), self.directory(new_parent), new_name))
 
     def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader:
         """Open a file."""
@@ -360,6 +365,14 @@ class Tree(Nodes):
         finally:
             self.container.close()
 
+    def others_are_writing(self) -> bool:
+        """Whether other writers of the container, wherever they are, have changes that they did not commit."""
+        status = self.journal_status()
+        own = None if status is None else status["file"]
+        container = self.container
+        found = uncommitted(container.store, container.names, ids_of(container.stack.layers))
+        return any(name != own for name, _ in found)
+
     def sync(self) -> None:
         """Have all that was acknowledged survive a loss of power. Without a journal only a commit does that."""
 
@@ -368,6 +381,10 @@ class Tree(Nodes):
         return None
 
     # --- parts of the calls -------------------------------------------------------------------------------------------
+
+    def change_whole(self, op: Op, act: Callable[[], T], path: str, data: bytes | memoryview = b"") -> T:
+        """Do something to a whole file, or all below a directory, by its path (`keys.py`). The caller has the lock."""
+        return act()
 
     def attr(self, node: Directory | File | tuple[ZarrArray, Coord]) -> Attr:
         """What stat says of a node."""
@@ -451,7 +468,8 @@ class Tree(Nodes):
         """The names from the root down to a file."""
         return (*binding.directory.path(), binding.name)
 
-    def _check_change(self, name: str | None) -> None:
+    def check_change(self, name: str | None) -> None:
+        """Raise ReadOnlyError, or RefusedError for a name that cannot be made."""
         self.container.check_writable()
         if name is None:
             return

@@ -1,5 +1,5 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --steps | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
+[--profile | --steps | --checksums | --journal | --tensorstore | --store | --compact | --memory [--mebibytes N] |
 --versions [--commits N] | --clients [--files N]]`.
 """
 
@@ -26,6 +26,7 @@ from benchlib.memory import memory
 from benchlib.profiling import profile
 from benchlib.report import Results, report
 from benchlib.steps import steps
+from benchlib.stores import stores
 from benchlib.systems import SQUASHFUSE, SYSTEMS, System
 from benchlib.tensorstores import tensorstores
 from benchlib.versions import versions
@@ -34,7 +35,7 @@ from benchlib.writing import journal
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
 
 # Benchmarks of something else than reading beside the peers, each an option.
-INSTEAD = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions", "clients")
+INSTEAD = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions", "clients", "store")
 
 
 def main() -> int:
@@ -76,6 +77,8 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
         return versions(folder, wanted.commits, rounds)
     if wanted.clients:
         return clients(folder, wanted.files, rounds)
+    if wanted.store:
+        return stores(folder, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
     if wanted.compact:
@@ -95,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
+    parser.add_argument("--store", action="store_true", help="instead: ZarrStore against zarr-python's stores")
     parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
     parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
     parser.add_argument("--clients", action="store_true", help="instead: zarr-python, cp, rm and renames on a mount")

@@ -14,6 +14,7 @@ T = TypeVar("T")
 SEMANTICS = Path(__file__).parents[2] / "docs" / "SEMANTICS.md"
 
 SECURITY = SEMANTICS.with_name("SECURITY.md")
+ZARRSTORE = SEMANTICS.with_name("ZARRSTORE.md")
 
 
 def promised(page: Path = SEMANTICS) -> str:

@@ -1,0 +1,1 @@
+"""Python's ways in: arrays, and stores for Zarr libraries."""

@@ -1,0 +1,369 @@
+"""Whole files by path, each in one step: the tree for programs that keep values under keys.
+
+A key is a path from the root, without a slash in front. Directories come with the first file below them, and one that
+is empty counts for nothing: such a program knows none. Everything else is as for any other client of the tree. A key
+that no path can be ("", "a//b", "..") has no value, and cannot be given one.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from arrayfs.container.grid import Coord
+from arrayfs.container.index import ChunkRef
+from arrayfs.errors import IsDirectoryError, NotDirectoryError, RefusedError
+from arrayfs.format.log import Op
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.content import cut, size_of
+from arrayfs.view.documents import FILE_ARRAY, NAMES
+from arrayfs.view.handles import OpenFile
+from arrayfs.view.key_listing import keys_in, names_in
+from arrayfs.view.nodes import FILE_MODE, Binding, Directory, File
+from arrayfs.view.paths import CONTROL_NAME, DOCUMENT_NAMES
+
+if TYPE_CHECKING:
+    from arrayfs.view.tree import Tree
+
+Value = bytes | memoryview
+Node = Directory | File | tuple[ZarrArray, Coord]
+
+# From this many bytes on, unpacking a block takes so long that an event loop should not wait for it: more than handing
+# it to a thread and back. One that is not compressed is only read: that takes as long from eight times as many.
+SLOW_BLOCK = 512 << 10
+SLOW_TO_READ = 4 << 20
+# A value up to this size is one record of the journal, which has a limit of 64 MiB; a larger one is written in pieces.
+ONE_RECORD = 32 << 20
+PIECE = 4 << 20
+WHOLE = slice(None)
+_IN_NO_PATH = frozenset(("", ".", ".."))
+
+
+class Reading(NamedTuple):
+    """A value that is there. fetch: gives it, without the container's lock; slow: whether that takes its time."""
+
+    fetch: Callable[[], Value]
+    slow: bool
+
+
+class Keys:
+    """The values of one tree."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self._container = tree.container
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    def _find(self, parts: Sequence[str]) -> Node | None:
+        """What a path leads to; the caller has the lock."""
+        tree = self.tree
+        if not parts:
+            return tree.root
+        if parts[0] == CONTROL_NAME or not _IN_NO_PATH.isdisjoint(parts):
+            return None
+        place = self._place(parts)
+        if place is not None:
+            return self._chunk(*place)
+        directory = tree.root
+        for name in parts[:-1]:
+            below = tree.find(directory, name)
+            if not isinstance(below, Directory):
+                return None
+            directory = below
+        return tree.find(directory, parts[-1])
+
+    def _place(self, parts: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that a path spells, be it there or not, if nothing else has the path."""
+        directory = self.tree.root
+        for position, name in enumerate(parts):
+            if not directory.loaded:
+                self.tree.documents.zarr(directory)  # directories below it learn that they lie between its chunks
+            below = directory.children.get(name)
+            if below is None:
+                return self._chunk_below(directory, parts[position:])
+            if not isinstance(below, Directory):
+                return None
+            directory = below
+        return None
+
+    def _chunk_below(self, directory: Directory, rest: Sequence[str]) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that a path below a directory spells; nothing on the path but perhaps the chunk is an object."""
+        owner = directory.owner
+        if owner is not None:
+            coord = owner.coord_of((*directory.components, *rest))
+            if coord is not None:
+                return owner, coord
+        zarr = self.tree.documents.zarr(directory)
+        if zarr is not None:
+            coord = zarr.coord_of(rest)
+            if coord is not None:
+                return zarr, coord
+        return None
+
+    @staticmethod
+    def _chunk(zarr: ZarrArray, coord: Coord) -> File | tuple[ZarrArray, Coord] | None:
+        return zarr.files.get(coord) or ((zarr, coord) if zarr.has(coord) else None)
+
+    def _find_file(self, key: str) -> File | tuple[ZarrArray, Coord] | None:
+        node = self._find(_parts(key))
+        if isinstance(node, Directory):
+            return None
+        if isinstance(node, File) and not node.checked:
+            self.tree.stored_documents.check(node)
+        return node
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def plan(self, key: str, window: slice = WHOLE) -> Reading | None:
+        """How to get a value, or the part of it that lies in `window`; None if there is none.
+
+        What is fetched is the value of this moment.
+        """
+        with self._container.lock:
+            place = self._place(_parts(key))
+            if place is not None and place[1] not in place[0].files:
+                return self._plan_chunk(*place, window)
+            node = self._find_file(key)
+            if isinstance(node, File):
+                content = self._read(node, window)
+                return Reading(lambda: content, False)
+            return None if node is None else self._plan_chunk(*node, window)
+
+    def _plan_chunk(self, zarr: ZarrArray, coord: Coord, window: slice) -> Reading | None:
+        array, chunks, place = zarr.array, zarr.chunks, zarr.stored(coord)
+        if zarr.inner and not zarr.has(coord):
+            return None
+        found, grid = array.find(place), array.grid
+        if found is None:
+            return None
+        if not isinstance(found, ChunkRef):
+            value = memoryview(zarr.content_of(found, place, grid, chunks))[window]
+            return Reading(lambda: value, False)
+        if window is WHOLE:
+            return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
+        content = zarr.content(coord)  # of a large one, what reads its ranges
+        start, stop, _ = window.indices(size_of(content))
+        return Reading(lambda: cut(content, start, max(0, stop - start)), False)
+
+    def _read(self, file: File, window: slice) -> Value:
+        if window is WHOLE:
+            return self.tree.files.whole(file)
+        start, stop, _ = window.indices(self.tree.files.size(file))
+        return self.tree.files.read(file, start, max(0, stop - start))
+
+    def _is_slow(self, ref: ChunkRef) -> bool:
+        layer, size = ref.layer, ref.layer.block_size(ref.row)
+        if size < SLOW_BLOCK or (layer.serial, ref.row) in self._container.cache:
+            return False
+        return size >= SLOW_TO_READ or layer.stored_size(ref.row) != size
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a value, None if there is none."""
+        with self._container.lock:
+            node = self._find_file(key)
+            if isinstance(node, tuple):
+                return node[0].file_size(node[1])
+            return None if node is None else self.tree.files.size(node)
+
+    def __contains__(self, key: object) -> bool:
+        with self._container.lock:
+            return isinstance(key, str) and not isinstance(self._find(_parts(key)), Directory | None)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, content: Value, *, replace: bool = True) -> bool:
+        """Set a value; whether it was set, which it is not where there is one already and `replace` is False.
+
+        Raises RefusedError for a key that no path can be, IsDirectoryError and NotDirectoryError where one key's path
+        would lead through another's value.
+        """
+        parts = _parts(key)
+        if not parts or not _IN_NO_PATH.isdisjoint(parts):
+            raise RefusedError(errno.EINVAL, f"{key!r} can be no path of a file")
+        with self._container.lock:
+            if not replace and self._find(parts) is not None:
+                return False
+            if len(content) > ONE_RECORD:
+                self._write(parts, content)
+            else:
+                self.tree.change_whole(Op.PUT, lambda: self._put(parts, content), key, content)
+            return True
+
+    def _put(self, parts: Sequence[str], content: Value) -> None:
+        self.tree.check_change(None)
+        if not self._put_chunk(parts, content):
+            directory, name = self._directory_for(parts), parts[-1]
+            self.tree.check_change(name)
+            file = self.tree.namespace.create(directory, name, FILE_MODE & 0o7777, exclusive=False)
+            handle = OpenFile(self.tree, file, write=True)
+            try:
+                handle.truncate(0)
+                handle.write(0, bytes(content))
+            finally:
+                handle.release()
+
+    def _put_chunk(self, parts: Sequence[str], content: Value) -> bool:
+        """Set a chunk that nobody has open, without making an inode for it; False where that cannot be done."""
+        place = self._place(parts)
+        if place is None:
+            return False
+        zarr, coord = place
+        if coord in zarr.files or coord in zarr.readers or not zarr.chunks.accepts(len(content)):
+            return False
+        above = zarr.keys.components(coord)[:-1]
+        if above and above not in zarr.directories:
+            self.tree.materialise(self.tree.chunk_directory(zarr, above))
+        zarr.write(coord, content, self.tree.now())
+        return True
+
+    def _directory_for(self, parts: Sequence[str]) -> Directory:
+        """The directory that a file is in, made if need be."""
+        tree, directory = self.tree, self.tree.root
+        for name in parts[:-1]:
+            below = tree.find(directory, name)
+            if below is None:
+                tree.check_change(name)
+                below = tree.namespace.mkdir(directory, name, 0o755)
+                below.explicit = False
+            if not isinstance(below, Directory):
+                raise NotDirectoryError(errno.ENOTDIR, f"{'/'.join(parts)}: {name!r} is a file")
+            directory = below
+        return directory
+
+    def _write(self, parts: Sequence[str], content: Value) -> None:
+        """Set a value that is too large for one record, as a program that writes a file does."""
+        tree, parent = self.tree, self.tree.root.ino
+        for name in parts[:-1]:
+            attr = tree.lookup(parent, name) or tree.mkdir(parent, name, 0o755)
+            parent = attr.ino
+        _, file = tree.make(parent, parts[-1], FILE_MODE & 0o7777, exclusive=False, write=True, truncate=True)
+        view = memoryview(content)
+        try:
+            for offset in range(0, len(view), PIECE):
+                file.write(offset, bytes(view[offset : offset + PIECE]))
+            file.flush()
+        finally:
+            file.release()
+
+    # --- removing -----------------------------------------------------------------------------------------------------
+
+    def remove(self, key: str) -> bool:
+        """Remove a value; whether there was one."""
+        with self._container.lock:
+            there = not isinstance(self._find(_parts(key)), Directory | None)
+            if there:
+                self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
+            return there
+
+    def remove_below(self, path: str) -> bool:
+        """Remove all values below a path ("": everything); whether it led to any, or to a directory without."""
+        with self._container.lock:
+            there = isinstance(self._find(_parts(path)), Directory)
+            if there:
+                self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(path)), path)
+            return there
+
+    def remove_any(self, path: str) -> None:
+        """Whichever of both it is."""
+        self.remove(path) or self.remove_below(path)
+
+    def _remove(self, parts: Sequence[str]) -> None:
+        self.tree.check_change(None)
+        node = self._find(parts)
+        if isinstance(node, Directory):
+            self._clear(node)
+            if node.parent is not None:
+                # as by rmdir: what a journal goes on with must not depend on what the directories above were made by
+                self.tree.namespace.stay(node.parent)
+                self.tree.namespace.detach(node)
+        else:
+            above = self._find(parts[:-1])
+            if isinstance(above, Directory):
+                self.tree.namespace.unlink(above, parts[-1])
+
+    def _clear(self, directory: Directory, going: ZarrArray | None = None) -> None:
+        """Remove all that is below a directory: an array at one stroke, not chunk by chunk.
+
+        going: an array above that goes as a whole.
+        """
+        tree = self.tree
+        zarr = tree.documents.zarr(directory)
+        if zarr is None and directory.array_name is not None:
+            raise IsDirectoryError(errno.EISDIR, f"{directory.array_name!r} is an array that cannot be shown")
+        if zarr is not None:
+            for file in list(zarr.files.values()):
+                self._drop(file, zarr.root)
+        for child_name, child in list(directory.children.items()):
+            if isinstance(child, Directory):
+                if child is not tree.control.directory:
+                    self._clear(child, zarr or going)
+                    tree.namespace.detach(child)
+            else:
+                self._drop(child, directory)
+                if child_name in DOCUMENT_NAMES:
+                    tree.consolidated.changed(directory, child_name)
+        if directory.owner is not None and directory.owner is not going:
+            self._clear_chunks(directory.owner, directory)
+        for name in NAMES:
+            made = tree.synthetic.pop((directory.ino, name), None)
+            if made is not None:
+                made.bindings.clear()
+        tree.documents.drop(directory)
+        if zarr is not None:
+            zarr.files.clear()
+            zarr.directories.clear()
+            zarr.passing.clear()
+        if directory.parent is None:
+            self._clear_root(directory)
+
+    def _clear_root(self, root: Directory) -> None:
+        """What the root has besides its entries: hidden documents, and attributes that the crate sees as the file's."""
+        self.tree.namespace.uncover(root)
+        root.hidden.clear()
+        if FILE_ARRAY in self._container:
+            self._container.remove(self._container.get(FILE_ARRAY))
+
+    def _drop(self, file: File, directory: Directory) -> None:
+        """A file's names in or below a directory go, and nothing else is asked of them."""
+        for binding in list(file.bindings):
+            if any(above is directory for above in binding.directory.ancestors()):
+                self._drop_name(file, binding)
+
+    def _drop_name(self, file: File, binding: Binding) -> None:
+        binding.directory.children.pop(binding.name, None)
+        self.tree.files.drop(file, binding, keep_chunk=True)
+
+    def _clear_chunks(self, zarr: ZarrArray, directory: Directory) -> None:
+        """Remove an array's chunks below one of its chunk directories."""
+        prefix = zarr.prefix_of(directory.components) or ()
+        inner = (0,) * len(zarr.inner)
+        now = self.tree.now()
+        for stored in zarr.listed_coords(prefix).tolist():
+            coord = (*stored, *inner)
+            file = zarr.files.get(coord)
+            if file is not None:
+                self._drop(file, directory)
+            zarr.remove(coord, now)
+
+    # --- listing ------------------------------------------------------------------------------------------------------
+
+    def below(self, prefix: str) -> Iterator[str]:
+        """All keys that begin with `prefix`, which need not end at a slash."""
+        path, _, begin = prefix.rpartition("/")
+        with self._container.lock:
+            directory = self._find(_parts(path))
+        if isinstance(directory, Directory):
+            start = f"{path}/" if path else ""
+            yield from (start + key for key in keys_in(self.tree, directory) if key.startswith(begin))
+
+    def names(self, path: str) -> list[str]:
+        """What stands directly below a path: last parts of keys, and beginnings of longer ones."""
+        with self._container.lock:
+            directory = self._find(_parts(path.rstrip("/")))
+            return names_in(self.tree, directory) if isinstance(directory, Directory) else []
+
+
+def _parts(key: str) -> list[str]:
+    return key.split("/") if key else []
