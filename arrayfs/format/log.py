@@ -35,8 +35,8 @@ class Op(IntEnum):
     """What was done. In brackets: the fields of `Operation` that say how."""
 
     CREATE = 1  # an empty file, or the one that was there [path, number: mode]
-    MKDIR = 2  # [path, number: mode]
-    UNLINK = 3  # [path]
+    MKDIR = 2  # [path, number: mode, flag: with those above it, as far as they are missing]
+    UNLINK = 3  # [path, flag: if it is there]
     RMDIR = 4  # [path]
     RENAME = 5  # [path, new_path]
     LINK = 6  # [path, new_path]
@@ -49,6 +49,7 @@ class Op(IntEnum):
     MODE = 13  # [path, number: mode]
     MTIME = 14  # [path, number: nanoseconds since 1970, negative before]
     CATCH_UP = 16  # all above was carried over to a newer version [path: its layer id in hex, flag: ours wins]
+    REMOVE = 17  # a file, or a directory with all that is below it [path]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 

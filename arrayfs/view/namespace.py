@@ -20,7 +20,7 @@ from arrayfs.errors import (
     NotEmptyError,
     RefusedError,
 )
-from arrayfs.view import documents, plain
+from arrayfs.view import documents, plain, removal
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import Draft
 from arrayfs.view.listing import OpenDirectory
@@ -177,8 +177,20 @@ class Namespace:
         if not isinstance(found, Directory):
             raise NotDirectoryError(errno.ENOTDIR, f"{name!r} is no directory")
         self._check_empty(found)
-        self._detach(found)
+        self.detach(found)
         self._stay(directory)
+        self._touch(directory)
+
+    def remove_all(self, directory: Directory, name: str) -> None:
+        """Remove an entry with all that is below it."""
+        self._check(directory, name)
+        found = self._must_find(directory, name)
+        if not isinstance(found, Directory):
+            self._remove(directory, name, found)
+            return
+        found = self._tree.materialise(found)
+        removal.clear(self._tree, found)
+        self.detach(found)
         self._touch(directory)
 
     def _check_empty(self, directory: Directory) -> None:
@@ -187,7 +199,7 @@ class Namespace:
         for entry, _, _ in OpenDirectory(self._tree, directory).entries(0):
             raise NotEmptyError(errno.ENOTEMPTY, f"{'/'.join(directory.path())} has {entry!r}")
 
-    def _detach(self, directory: Directory) -> None:
+    def detach(self, directory: Directory) -> None:
         """Take an empty directory out of the tree."""
         self._tree.documents.drop(directory)
         self._uncover(directory)
@@ -286,7 +298,7 @@ class Namespace:
             if not isinstance(other, Directory):
                 raise NotDirectoryError(errno.ENOTDIR, f"{new_name!r} is no directory")
             self._check_empty(other)
-            self._detach(other)
+            self.detach(other)
         owner, components = found.owner, found.components
         if owner is None:
             self._move_directory(found, target, new_name)

@@ -215,10 +215,15 @@ class Replay:
         match operation.op:
             case Op.CREATE:
                 tree.create(*self._place(operation.path), number, False)
+            case Op.MKDIR if operation.flag:
+                self._make_directories(operation.path, number)
             case Op.MKDIR:
                 tree.mkdir(*self._place(operation.path), number)
             case Op.UNLINK:
-                tree.unlink(*self._place(operation.path))
+                if not operation.flag or self._is_there(operation.path):
+                    tree.unlink(*self._place(operation.path))
+            case Op.REMOVE:
+                tree.remove_all(*self._place(operation.path))
             case Op.RMDIR:
                 tree.rmdir(*self._place(operation.path))
             case Op.RENAME:
@@ -267,6 +272,20 @@ class Replay:
                 raise NoEntryError(errno.ENOENT, f"{path}: {name!r} is not there")
             ino = attr.ino
         return ino
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._find(path)
+        except NoEntryError:
+            return False
+        return True
+
+    def _make_directories(self, path: str, mode: int) -> None:
+        names = path.split("/")
+        for length in range(1, len(names) + 1):
+            above = "/".join(names[:length])
+            if not self._is_there(above):
+                self.tree.mkdir(*self._place(above), mode)
 
     def _place(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")
