@@ -1,0 +1,1 @@
+"""Python objects: containers, groups and arrays, with numpy in and out."""
