@@ -1,5 +1,5 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --checksums | --journal | --tensorstore | --compact | --memory [--mebibytes N] |
+[--profile | --checksums | --journal | --tensorstore | --api | --compact | --memory [--mebibytes N] |
 --versions [--commits N]]`.
 """
 
@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchlib.apis import apis
 from benchlib.checksums import checksums
 from benchlib.compacting import compacting
 from benchlib.dataset import LARGE, SMALL, Stored, store
@@ -37,8 +38,8 @@ def main() -> int:
     wanted = _arguments()
     if wanted.install:
         _install()
-    others = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.compact, wanted.memory, wanted.versions)
-    if any(others):
+    others = (wanted.checksums, wanted.journal, wanted.tensorstore, wanted.api, wanted.compact, wanted.memory)
+    if any(others) or wanted.versions:
         with _folder(wanted.dir) as folder:
             print(_instead(wanted, folder, 2 if wanted.quick else wanted.rounds))
         return 0
@@ -68,6 +69,8 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
         return versions(folder, wanted.commits, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
+    if wanted.api:
+        return apis(folder, rounds)
     if wanted.compact:
         return compacting(folder, rounds)
     sets = _store(folder, [])
@@ -84,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checksums", action="store_true", help="instead: what verifying checksums costs on reads")
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
+    parser.add_argument("--api", action="store_true", help="instead: the Python API against h5py")
     parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
     parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
     parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
