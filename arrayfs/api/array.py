@@ -71,7 +71,7 @@ class Array(Node):
         native = self._native()
         if native.array.name not in self._session.container:
             # the container has lost it, and its document was left: it is an array of the container again
-            self._session.tree.documents.changed(self._directory())
+            self._session.tree.documents.changed(self._directory(), ".zarray" if self._is_v2 else "zarr.json")
             native = self._native()
         codecs = self._session.container.pool.codecs
         if native.array not in codecs:

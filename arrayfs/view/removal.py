@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def clear(tree: Tree, directory: Directory) -> None:
     """Remove all that is at and below a directory; it is empty then. Raises NotEmptyError, and nothing was removed."""
     _check_below(tree, directory)
+    tree.consolidated.touch(directory.path(), with_all_below=True)
     _clear_below(tree, directory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 
@@ -108,4 +109,19 @@ def test_the_index_of_a_removed_array_is_not_made(url: str) -> None:
     assert array._index is None
     assert "a/t" not in tree.container
     assert names(tree, "a") == ["empty"]
+    tree.close()
+
+
+def test_what_was_removed_is_in_no_consolidated_metadata(url: str) -> None:
+    tree = open_tree(url, mode="a")
+    entry = json.loads(document(shape=[6], data_type="uint8"))
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": {"a/t": entry}}
+    write(tree, "zarr.json", json.dumps(group | {"consolidated_metadata": consolidated}).encode())
+    tree.remove_all(*place(tree, "a/t"))
+    found = tree.lookup(ROOT, "zarr.json")
+    assert found is not None
+    handle = tree.open(found.ino, write=False, truncate=False)
+    assert json.loads(bytes(handle.read(0, found.size)))["consolidated_metadata"]["metadata"] == {}
+    handle.release()
     tree.close()
