@@ -57,6 +57,10 @@ class ArrayNotFoundError(ArrayFSError, KeyError):
     """The container has no array of this name."""
 
 
+class OpaqueArrayError(ArrayFSError, TypeError):
+    """The values were asked of an array whose chunks are kept as a client encoded them."""
+
+
 class VersionError(ArrayFSError, LookupError):
     """A version or tag that is not there, that can no longer be read by itself, or that cannot be named so."""
 

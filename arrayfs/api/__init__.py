@@ -1,1 +1,1 @@
-"""Python's ways in: arrays, and stores for Zarr libraries."""
+"""Python's ways in: containers, groups and arrays with numpy in and out, and stores for Zarr libraries."""

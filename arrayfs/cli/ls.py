@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import operator
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from itertools import chain
+from typing import Any
 
 import click
 
+from arrayfs.api import container as api
 from arrayfs.cli import text
 from arrayfs.cli.arrays import ArrayFacts, array_facts, attributes_json, dtype_text
 from arrayfs.container.container import Container
@@ -18,6 +25,7 @@ Example:
   arrayfs ls weather.af
   arrayfs ls weather.af temperature --json
   arrayfs ls weather.af --version 2026-03-01
+  arrayfs ls weather.af --where units=K --where "level<500"
 """
 
 
@@ -25,20 +33,28 @@ Example:
 @click.argument("container")
 @click.argument("name", required=False)
 @click.option("--all", "all_names", is_flag=True, help="Every array by its name in the container, our own included.")
+@click.option(
+    "--where", multiple=True, metavar="KEY[=VALUE]", help="Only arrays with this attribute; may be given again."
+)
 @text.version_option
 @text.json_option
-def ls(container: str, name: str | None, all_names: bool, version: str | None, as_json: bool) -> None:
+def ls(
+    container: str, name: str | None, all_names: bool, where: tuple[str, ...], version: str | None, as_json: bool
+) -> None:
     """List the arrays of CONTAINER, or those called NAME or lying in the group NAME. Needs no mount.
 
     "chunks" says how many are stored, of how many the grid has; "stored", how many bytes these take, compressed. A
     dtype in brackets belongs to an array whose chunks are kept as its client encoded them. Of one array given by NAME,
-    JSON has the attributes too.
+    JSON has the attributes too. VALUE of --where is JSON, or text; KEY<VALUE, KEY>VALUE and KEY!=VALUE compare, too.
     """
+    wanted = _names_where(container, where, version) if where else None
     with Container.open(container, version=version) as opened:
         found = [
-            facts for facts in array_facts(opened, all_names=all_names) if name is None or _is_below(facts.name, name)
+            facts
+            for facts in array_facts(opened, all_names=all_names)
+            if (name is None or _is_below(facts.name, name)) and (wanted is None or facts.name in wanted)
         ]
-        if name is not None and not found:
+        if name is not None and not found and wanted is None:
             raise ArrayNotFoundError(f"{container}: no array {name!r}, and no group of this name")
         if not as_json:
             _echo(found)
@@ -47,6 +63,43 @@ def ls(container: str, name: str | None, all_names: bool, version: str | None, a
         if len(found) == 1 and found[0].name == name and found[0].kind != "opaque":
             listed[0]["attributes"] = attributes_json(opened, name)
         text.echo_json(listed)
+
+
+def _names_where(container: str, where: tuple[str, ...], version: str | None) -> set[str]:
+    """The names in the container of the arrays that fulfil all conditions."""
+    conditions = [_condition(text) for text in where]
+    with api.open(container, version=version) as opened:
+        found = opened.arrays()
+        if "" in opened:
+            found = chain(found, [opened.array("")])
+        return {array.stored_name for array in found if all(holds(array.attrs) for holds in conditions)}
+
+
+def _condition(written: str) -> Callable[[Mapping[str, Any]], bool]:
+    match = _CONDITION.fullmatch(written)
+    if match is None:
+        raise click.BadParameter(f"{written!r}: KEY, or KEY=VALUE with =, !=, < or > is wanted", param_hint="--where")
+    key, sign, said = match.groups()
+    if sign is None:
+        return lambda attributes: key in attributes
+    try:
+        value = json.loads(said)
+    except ValueError:
+        value = said
+    return lambda attributes: key in attributes and _SIGNS[sign](attributes[key], value)
+
+
+def _less(one: Any, other: Any) -> bool:
+    """Of numbers, and of texts; of nothing else is one before the other."""
+    kinds = {str if isinstance(value, str) else float for value in (one, other)}
+    comparable = all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in (one, other))
+    return comparable and len(kinds) == 1 and bool(one < other)
+
+
+_CONDITION = re.compile(r"([^=!<>]+)(?:(=|!=|<|>)(.*))?", re.DOTALL)
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "!=": operator.ne, "<": _less, ">": lambda one, other: _less(other, one),
+}  # fmt: skip
 
 
 def _is_below(name: str, wanted: str) -> bool:

@@ -69,8 +69,8 @@ class Array:
     """
 
     __slots__ = (
-        "_attributes", "_index", "_whole_size", "changes", "cut", "grid", "meta_changed", "name", "origin", "span",
-        "spec",
+        "__weakref__", "_attributes", "_index", "_whole_size", "changes", "cut", "grid", "meta_changed", "name",
+        "origin", "span", "spec",
     )  # fmt: skip
 
     def __init__(

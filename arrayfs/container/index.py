@@ -144,6 +144,23 @@ class ChunkIndex:
             )
         return ChunkRef(layer, block_row, offsets[row], sizes[row])
 
+    def refs(self, keys: Keys) -> list[ChunkRef | None]:
+        """`find` for a column of keys. Raises FormatError as `ref` does."""
+        places = np.searchsorted(self.keys, keys)
+        there = np.flatnonzero(places < len(self.keys))
+        there = there[self.keys[places[there]] == keys[there]]
+        out: list[ChunkRef | None] = [None] * len(keys)
+        found = places[there]
+        for entry, chosen in self.by_entry(found) if len(found) else ():
+            layer, chunks, rows = entry.layer, entry.meta.chunks, self.rows[found][chosen]
+            block_rows = layer.block_rows(chunks.block_ids[rows])
+            if (block_rows < 0).any():
+                self.ref(int(found[chosen][np.argmin(block_rows)]))
+            columns = (there[chosen], block_rows, chunks.offsets[rows], chunks.sizes[rows])
+            for place, row, offset, size in zip(*[column.tolist() for column in columns], strict=True):
+                out[place] = ChunkRef(layer, row, offset, size)
+        return out
+
     def size(self, place: int) -> int:
         """Bytes of the stored chunk at `place`, as its entry says; known even where its block is not there."""
         return self._table(place).sizes[self._row_view[place]]

@@ -30,6 +30,8 @@ from arrayfs.format.naming import ContainerNames
 from arrayfs.store.protocol import Part, Store
 
 _serials = itertools.count(-1, -1)
+# Blocks that are appended by one call: of the usual size that is one MiB.
+TOGETHER = 16
 
 
 class LayerPart:
@@ -84,19 +86,25 @@ class LayerPart:
         raw = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
         return self._append(codec, compress(codec, raw), len(raw))
 
-    def add_blocks(self, codec: str | None, blocks: Sequence[Sequence[bytes | memoryview]]) -> range:
-        """Append several blocks, compressed side by side by worker threads; returns their rows."""
+    def add_blocks(self, blocks: Sequence[tuple[str | None, Sequence[bytes | memoryview]]]) -> range:
+        """Append several blocks, each compressed by its codec, side by side by worker threads; returns their rows."""
         first = len(self)
-        raws = [chunks[0] if len(chunks) == 1 else b"".join(chunks) for chunks in blocks]
-        for raw, stored in zip(raws, self._compressed(codec, raws), strict=True):
-            self._append(codec, stored, len(raw))
+        codecs = [codec for codec, _ in blocks]
+        raws = [chunks[0] if len(chunks) == 1 else b"".join(chunks) for _, chunks in blocks]
+        packed: Iterator[bytes | memoryview] = map(compress, codecs, raws)
+        if any(codecs):
+            with suppress(RuntimeError):  # the interpreter is ending, and starts no more work in threads
+                packed = self._workers.map(compress, codecs, raws)
+        blocks_of = zip(codecs, raws, packed, strict=True)
+        while together := list(itertools.islice(blocks_of, TOGETHER)):
+            if any(codec is None and len(stored) > LARGE for codec, _, stored in together):
+                for codec, raw, stored in together:
+                    self._append(codec, stored, len(raw))
+                continue
+            offset = self.part.append(*[stored for _, _, stored in together])
+            for codec, raw, stored in together:
+                offset += self._stored_sizes[self._note(codec, offset, len(stored), len(raw), crc32c(stored))]
         return range(first, len(self))
-
-    def _compressed(self, codec: str | None, raws: list[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-        try:
-            return self._workers.map(lambda data: compress(codec, data), raws)
-        except RuntimeError:  # the interpreter is ending, and begins no threads any more
-            return (compress(codec, raw) for raw in raws)
 
     def copy_block(self, codec: str | None, stored: bytes, size: int, checksum: int | None = None) -> int:
         """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from arrayfs.container.array import Array, Change, PackedRef
 from arrayfs.container.cache import BlockCache
@@ -63,6 +64,8 @@ class Pool:
     def __init__(self, store: Store, names: ContainerNames, options: PoolOptions, cache: BlockCache) -> None:
         self.options = options
         self.arrays: dict[Array, None] = {}
+        # of arrays that have a codec of their own
+        self.codecs: WeakKeyDictionary[Array, str | None] = WeakKeyDictionary()
         self.raw: dict[Pending, int] = {}
         self.raw_size = 0
         self.spilled: dict[Pending, int] = {}
@@ -113,6 +116,33 @@ class Pool:
             )
         self._set(array, coord, Change(content, mtime_ns))
         self.bound()
+
+    def put_through(self, array: Array, changes: list[tuple[Coord, Change]]) -> None:
+        """Set several chunks and pack them at once: their bytes are the caller's again when this returns.
+
+        Raises OSError if packing fails; no change is lost then.
+        """
+        self.put_all(array, changes)
+        try:
+            self._pack_batch([(array, coord) for coord, _ in changes])
+        except BaseException:
+            for coord, change in changes:
+                if array.changes.get(coord) is change and isinstance(change.content, memoryview):
+                    self._set(array, coord, change._replace(content=bytes(change.content)))
+            raise
+
+    def put_packed(self, array: Array, coord: Coord, codec: str | None, stored: bytes, change: tuple[int, int]) -> None:
+        """Set a chunk that is compressed already, as a block of its own. change: its size unpacked, and its time.
+
+        Raises OSError if the medium fails; nothing has changed then.
+        """
+        size, mtime_ns = change
+        row = self.part.copy_block(codec, stored, size)
+        self._set(array, coord, Change(PackedRef(self.part, row, 0, size), mtime_ns))
+
+    def codec_of(self, array: Array) -> str | None:
+        """The codec of an array's new blocks."""
+        return self.codecs.get(array, self.options.codec)
 
     def bound(self) -> None:
         """Pack where more is raw than the limit allows; whatever happens, no change is lost."""
@@ -191,7 +221,8 @@ class Pool:
         batch.sort(key=lambda pending: (pending[0].name, pending[1]))
         groups = list(self._blocks(batch))
         contents = [[self._raw(pending) for pending in group] for group in groups]
-        rows = self.part.add_blocks(self.options.codec, contents) if groups else ()
+        codecs = [self.codec_of(group[0][0]) for group in groups]
+        rows = self.part.add_blocks(list(zip(codecs, contents, strict=True))) if groups else ()
         for row, group, chunks in zip(rows, groups, contents, strict=True):
             offset = 0
             for (array, coord), chunk in zip(group, chunks, strict=True):
@@ -200,19 +231,20 @@ class Pool:
                 offset += len(chunk)
 
     def _blocks(self, batch: list[Pending]) -> Iterator[list[Pending]]:
-        """Chunks into blocks: large ones alone, small ones with their neighbours."""
+        """Chunks into blocks: large ones alone, small ones with their neighbours of the same codec."""
         group: list[Pending] = []
-        size = 0
+        size, last = 0, None
         for pending in batch:
             length = self.raw[pending]
             if length >= OWN_BLOCK_SIZE:
                 yield [pending]
                 continue
-            if group and size + length > self.options.block_size:
+            codec = self.codec_of(pending[0]) if self.codecs else None
+            if group and (size + length > self.options.block_size or codec != last):
                 yield group
                 group, size = [], 0
             group.append(pending)
-            size += length
+            size, last = size + length, codec
         if group:
             yield group
 
@@ -308,6 +340,8 @@ def _shrinks(codec: str | None, read: ReadRange, size: int) -> bool:
 
 def _old_ref(pending: Pending) -> ChunkRef | None:
     array, coord = pending
+    if not array.span:
+        return None
     try:
         return array.index.find(coord)
     except FormatError:

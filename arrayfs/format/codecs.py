@@ -29,10 +29,14 @@ _LZ4_PREFIX = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """compress: content -> block; decompress: (block, size of the content in bytes) -> content."""
+    """compress: content -> block; decompress: (block, size of the content in bytes) -> content.
+
+    stated_size: block -> size of the content, as the block says.
+    """
 
     compress: Callable[[bytes | memoryview], bytes | memoryview]
     decompress: Callable[[bytes | memoryview, int], bytes | memoryview]
+    stated_size: Callable[[bytes | memoryview], int | None]
 
 
 def compress(codec: str | None, data: bytes | memoryview) -> bytes | memoryview:
@@ -56,6 +60,14 @@ def decompress(codec: str | None, data: bytes | memoryview, uncompressed_size: i
     return content
 
 
+def stated_size(codec: str | None, data: bytes | memoryview) -> int | None:
+    """What a block says of the size of its content, without unpacking it; None if it says nothing.
+
+    Raises FormatError if the codec is unknown, or the bytes are no block of its.
+    """
+    return _find(codec).stated_size(data)
+
+
 def _find(codec: str | None) -> Codec:
     found = CODECS.get(codec)
     if found is None:
@@ -69,10 +81,15 @@ def _lz4_compress(data: bytes | memoryview) -> bytes:
     return bytes(lz4.block.compress(data, store_size=True))
 
 
-def _lz4_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
+def _lz4_size(data: bytes | memoryview) -> int:
     if len(data) < _LZ4_PREFIX.size:
         raise FormatError(f"codec lz4: a block of {len(data)} bytes has no length")
     (prefix,) = _LZ4_PREFIX.unpack_from(data)
+    return int(prefix)
+
+
+def _lz4_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
+    prefix = _lz4_size(data)
     if prefix != uncompressed_size:
         raise FormatError(f"codec lz4: content of {prefix} bytes, {uncompressed_size} expected")
     if uncompressed_size > _LZ4_MAX_RATIO * len(data) + _LZ4_SLACK:
@@ -98,21 +115,29 @@ def _zstd_compress(data: bytes | memoryview) -> bytes:
     return _zstd.compressor.compress(data)
 
 
+def _zstd_size(data: bytes | memoryview) -> int | None:
+    try:
+        stated: int = zstandard.frame_content_size(data)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"codec zstd: {error}") from None
+    return None if stated == -1 else stated
+
+
 def _zstd_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
     if uncompressed_size > _ZSTD_BLOCK_CONTENT * (len(data) // _ZSTD_BLOCK_BYTES):
         raise FormatError(f"codec zstd: {len(data)} bytes cannot hold {uncompressed_size}")
+    # None: the frame does not say; then no more than what is expected is allocated.
+    stated = _zstd_size(data)
+    if stated not in (None, uncompressed_size):
+        raise FormatError(f"codec zstd: content of {stated} bytes, {uncompressed_size} expected")
     try:
-        # -1: the frame does not say; then no more than what is expected is allocated.
-        stated = zstandard.frame_content_size(data)
-        if stated not in (-1, uncompressed_size):
-            raise FormatError(f"codec zstd: content of {stated} bytes, {uncompressed_size} expected")
         return _zstd.decompressor.decompress(data, max_output_size=max(uncompressed_size, 1), allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FormatError(f"codec zstd: {error}") from None
 
 
 CODECS: dict[str | None, Codec] = {
-    None: Codec(lambda data: data, lambda data, _: data),
-    "lz4": Codec(_lz4_compress, _lz4_decompress),
-    "zstd": Codec(_zstd_compress, _zstd_decompress),
+    None: Codec(lambda data: data, lambda data, _: data, len),
+    "lz4": Codec(_lz4_compress, _lz4_decompress, _lz4_size),
+    "zstd": Codec(_zstd_compress, _zstd_decompress, _zstd_size),
 }

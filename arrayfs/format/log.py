@@ -35,8 +35,8 @@ class Op(IntEnum):
     """What was done. In brackets: the fields of `Operation` that say how."""
 
     CREATE = 1  # an empty file, or the one that was there [path, number: mode]
-    MKDIR = 2  # [path, number: mode]
-    UNLINK = 3  # [path]
+    MKDIR = 2  # [path, number: mode, flag: with those above it, as far as they are missing]
+    UNLINK = 3  # [path, flag: if it is there]
     RMDIR = 4  # [path]
     RENAME = 5  # [path, new_path]
     LINK = 6  # [path, new_path]
@@ -51,7 +51,8 @@ class Op(IntEnum):
     CATCH_UP = 16  # all above was carried over to a newer version [path: its layer id in hex, flag: ours wins]
     SYMLINK = 17  # [path, data: what it leads to]
     PUT = 18  # a whole file, with the directories above it [path, data]
-    REMOVE = 19  # a file, or a directory with all that is below it [path]
+    REMOVE = 19  # a file, or a directory with all that is below it, and those above that nothing else made [path]
+    REMOVE_ALL = 20  # a file, or a directory with all that is below it [path]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 

@@ -127,12 +127,16 @@ class Documents:
             return 2, zarr2.parse_group(data, zattrs, version, attributes=attributes)
         return self.look, None
 
+    def described(self, directory: Directory) -> ArrayDocument | GroupDocument | None:
+        """What clients' documents here say; None if there are none, or none that parses."""
+        try:
+            return self._stored(directory)[1]
+        except ValueError:
+            return None
+
     def describes_array(self, directory: Directory) -> bool:
         """Whether a client's document here describes an array."""
-        try:
-            return isinstance(self._stored(directory)[1], ArrayDocument)
-        except ValueError:
-            return False
+        return isinstance(self.described(directory), ArrayDocument)
 
     def still_describes(self, directory: Directory, zarr: ZarrArray) -> bool:
         """Whether what the container says now makes the same array of a directory, be it with another shape."""

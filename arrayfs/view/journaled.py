@@ -140,6 +140,11 @@ class JournaledTree(ClockedTree):
             act = super().rmdir
             self._do(Op.RMDIR, lambda: act(parent, name), self._path_in(parent, name))
 
+    def remove_all(self, parent: int, name: str) -> None:
+        with self.container.lock:
+            act = super().remove_all
+            self._do(Op.REMOVE_ALL, lambda: act(parent, name), self._path_in(parent, name))
+
     def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
         with self.container.lock:
             act = super().rename

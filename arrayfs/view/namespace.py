@@ -19,7 +19,7 @@ from arrayfs.errors import (
     NotEmptyError,
     RefusedError,
 )
-from arrayfs.view import documents, markers, plain
+from arrayfs.view import documents, markers, plain, removal
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import Draft
 from arrayfs.view.listing import OpenDirectory
@@ -195,6 +195,18 @@ class Namespace:
         self._check_empty(found)
         self.detach(found)
         self.stay(directory)
+        self._touch(directory)
+
+    def remove_all(self, directory: Directory, name: str) -> None:
+        """Remove an entry with all that is below it."""
+        self._check(directory, name)
+        found = self._must_find(directory, name)
+        if not isinstance(found, Directory):
+            self._remove(directory, name, found)
+            return
+        found = self._tree.materialise(found)
+        removal.clear(self._tree, found)
+        self.detach(found)
         self._touch(directory)
 
     def _check_empty(self, directory: Directory) -> None:

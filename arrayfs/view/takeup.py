@@ -222,10 +222,15 @@ class Replay:
                 tree.create(*self._place(operation.path), number, False)
             case Op.SYMLINK:
                 tree.symlink(*self._place(operation.path), bytes(operation.data))
+            case Op.MKDIR if operation.flag:
+                self._make_directories(operation.path, number)
             case Op.MKDIR:
                 tree.mkdir(*self._place(operation.path), number)
             case Op.UNLINK:
-                tree.unlink(*self._place(operation.path))
+                if not operation.flag or self._is_there(operation.path):
+                    tree.unlink(*self._place(operation.path))
+            case Op.REMOVE_ALL:
+                tree.remove_all(*self._place(operation.path))
             case Op.RMDIR:
                 tree.rmdir(*self._place(operation.path))
             case Op.RENAME:
@@ -278,6 +283,20 @@ class Replay:
                 raise NoEntryError(errno.ENOENT, f"{path}: {name!r} is not there")
             ino = attr.ino
         return ino
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._find(path)
+        except NoEntryError:
+            return False
+        return True
+
+    def _make_directories(self, path: str, mode: int) -> None:
+        names = path.split("/")
+        for length in range(1, len(names) + 1):
+            above = "/".join(names[:length])
+            if not self._is_there(above):
+                self.tree.mkdir(*self._place(above), mode)
 
     def _place(self, path: str) -> tuple[int, str]:
         above, _, name = path.rpartition("/")

@@ -222,6 +222,12 @@ class Tree(Nodes):
             self.check_change(name)
             self.namespace.rmdir(self.directory(parent), name)
 
+    def remove_all(self, parent: int, name: str) -> None:
+        """Remove a file, or a directory with all that is below it."""
+        with self.container.lock:
+            self.check_change(name)
+            self.namespace.remove_all(self.directory(parent), name)
+
     def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
         """Give an entry another name, replacing what has it unless `no_replace`."""
         with self.container.lock:
@@ -450,6 +456,10 @@ class Tree(Nodes):
     def release_chunks(self, zarr: ZarrArray) -> None:
         """Chunk files become plain files."""
         self.adoption.release_chunks(zarr)
+
+    def take_out(self, directory: Directory) -> None:
+        """An empty directory is no part of the tree any more."""
+        self.namespace.detach(directory)
 
     def watch(self, directory: Directory) -> None:
         """At the next commit, see whether this directory's array is gone, and whether it needs a marker."""

@@ -1,6 +1,6 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
-[--profile | --steps | --checksums | --journal | --tensorstore | --store | --compact | --memory [--mebibytes N] |
---versions [--commits N] | --clients [--files N]]`.
+[--profile | --steps | --checksums | --journal | --tensorstore | --store | --api | --compact |
+--memory [--mebibytes N] | --versions [--commits N] | --clients [--files N]]`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchlib.apis import apis
 from benchlib.checksums import checksums
 from benchlib.clients import clients
 from benchlib.compacting import compacting
@@ -35,7 +36,7 @@ from benchlib.writing import journal
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
 
 # Benchmarks of something else than reading beside the peers, each an option.
-INSTEAD = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions", "clients", "store")
+INSTEAD = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions", "clients", "store", "api")
 
 
 def main() -> int:
@@ -81,6 +82,8 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
         return stores(folder, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
+    if wanted.api:
+        return apis(folder, rounds)
     if wanted.compact:
         return compacting(folder, rounds)
     sets = _store(folder, [])
@@ -99,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--journal", action="store_true", help="instead: what the journal costs on writes")
     parser.add_argument("--tensorstore", action="store_true", help="instead: TensorStore on a mount and on the disk")
     parser.add_argument("--store", action="store_true", help="instead: ZarrStore against zarr-python's stores")
+    parser.add_argument("--api", action="store_true", help="instead: the Python API against h5py")
     parser.add_argument("--versions", action="store_true", help="instead: what thousands of versions cost")
     parser.add_argument("--commits", type=int, default=10_000, help="with --versions: so many (10000)")
     parser.add_argument("--clients", action="store_true", help="instead: zarr-python, cp, rm and renames on a mount")

@@ -42,12 +42,12 @@ def test_no_file_before_there_is_something_to_keep(store: MemoryStore) -> None:
 def test_blocks_are_read_back(store: MemoryStore, codec: str | None) -> None:
     part = LayerPart(store, NAMES)
     assert part.add_block(codec, [b"one", b"", b"two"]) == 0
-    assert part.add_blocks(codec, [[b"three" * 100], [b"four", b"five"]]) == range(1, 3)
+    assert part.add_blocks([(codec, [b"three" * 100]), (None, [b"four", b"five"])]) == range(1, 3)
     assert part.add_block(codec, [b""]) == 3
     want = [b"onetwo", b"three" * 100, b"fourfive", b""]
     assert unpacked(part) == want
     assert [part.block_size(row) for row in range(4)] == list(map(len, want))
-    assert [part.codec(row) for row in range(4)] == [codec] * 4
+    assert [part.codec(row) for row in range(4)] == [codec, codec, None, codec]
     assert sum(part.stored_size(row) for row in range(4)) == part.part.size
     part.discard()
 

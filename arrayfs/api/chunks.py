@@ -1,0 +1,290 @@
+"""Values in and out of the chunks of one native array.
+
+Reading plans under the container's lock and unpacks without it, in several threads where there is enough to do. Writing
+keeps the lock from reading a chunk to putting it back, so that two threads that write to parts of one chunk lose
+nothing; a chunk that is still in the pool is changed where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.api.selection import Piece, Pieces, Selection, Slices, one_piece
+from arrayfs.api.session import Progress, Session, reader_count, readers
+from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, filled
+from arrayfs.container.array import Array, Change, Found
+from arrayfs.container.cache import BlockCache
+from arrayfs.container.grid import Coord, Grid
+from arrayfs.container.index import ChunkRef
+from arrayfs.container.pool import PACK_BATCH
+from arrayfs.errors import FormatError
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.chunks import NativeChunks
+from arrayfs.view.nodes import File
+
+# Less than this is read faster by the thread that asks than shared out. scripts/bench --api.
+WORTH_SHARING = 1 << 20
+# What is read at once and is more than this part of the cache is not kept there.
+SCAN_SHARE = 8
+# An assignment of so many bytes is packed at once: the pool would have to take a copy, and pack it soon.
+STRAIGHT = 4 << 20
+# How many chunks are planned at a time: a whole array of millions needs no more memory than these.
+PLANNED = 4096
+
+
+class MovedError(Exception):
+    """The array got another shape or fill value since it was looked at: look again."""
+
+
+Job = tuple[ChunkRef, Piece]
+
+
+class NativeArray:
+    """A native array as values: what one call works with, as long as shape and fill value stay."""
+
+    __slots__ = ("array", "chunk_shape", "elements", "grid", "inner", "session", "spec", "zarr")
+
+    def __init__(self, session: Session, zarr: ZarrArray, chunks: NativeChunks) -> None:
+        self.session = session
+        self.zarr = zarr
+        self.array: Array = zarr.array
+        self.spec = zarr.array.spec
+        self.grid: Grid = zarr.array.grid
+        self.inner = zarr.inner
+        self.chunk_shape = chunks.chunk_shape + zarr.inner
+        self.elements: Elements = elements_of(self.spec)
+
+    def is_current(self, zarr: ZarrArray) -> bool:
+        """Whether this still says what the array is."""
+        return zarr is self.zarr and zarr.array is self.array and self.array.spec is self.spec
+
+    def _check_current(self) -> None:
+        if self.array.spec is not self.spec or self.zarr.array is not self.array:
+            raise MovedError
+
+    @property
+    def shape(self) -> Extent:
+        """Elements, with the inner axes of FixedSizeList."""
+        return self.spec.shape + self.inner
+
+    def extent(self, coord: Coord) -> Extent:
+        """What of a chunk lies inside the array."""
+        return self.grid.extent(self.zarr.stored(coord)) + self.inner
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, selection: Selection, progress: Progress | None = None) -> Values:
+        """The selected values, (`selection.shape`). progress: chunks. Raises FormatError for damage."""
+        one = one_piece(selection, self.shape, self.chunk_shape)
+        if one is None or progress is not None:
+            return self._read_many(Pieces(selection, self.shape, self.chunk_shape), selection.shape, progress)
+        found = self._found(one.coord, one.extent)
+        if found is None:
+            return filled(self.elements, selection.shape)
+        part: tuple[Any, ...] = (*one.inner, ...)  # the dots keep an array of no axes an array
+        values: Values = found[part].copy()
+        return values
+
+    def _read_many(self, parts: Pieces, shape: Extent, progress: Progress | None) -> Values:
+        out: Values = np.empty(shape, self.elements.dtype)
+        done = 0
+        for batch, coords in parts.batches(PLANNED):
+            with self.session.lock:
+                jobs = self._plan(batch, coords, out)
+            for count in self._run(jobs, out):
+                if progress is not None:
+                    progress(done + count, len(parts))
+            done += len(batch)
+            if progress is not None and len(jobs) < len(batch):
+                progress(done, len(parts))
+        return out
+
+    def _plan(self, batch: list[Piece], coords: NDArray[np.int64], out: Values) -> list[Job]:
+        """What is to be unpacked; what is in memory, or nowhere, is put in already."""
+        self._check_current()
+        array, fill = self.array, self.elements.fill
+        stored = coords[:, : len(self.spec.shape)]
+        refs = array.index.refs(self.grid.keys(stored.astype(np.uint32)))
+        jobs = []
+        for number, (ref, piece) in enumerate(zip(refs, batch, strict=True)):
+            if array.changes:
+                place = tuple(stored[number].tolist())
+                change = array.changes.get(place)
+                if change is not None:
+                    content = change.content
+                    out[piece.outer] = fill if content is None else self._decoded(content, place)[piece.inner]
+                    continue
+            if ref is None:
+                out[piece.outer] = fill
+            else:
+                jobs.append((ref, piece))
+        return jobs
+
+    def _run(self, jobs: list[Job], out: Values) -> Iterator[int]:
+        """Unpack; gives how many are done as they are."""
+        size = sum([ref.size for ref, _ in jobs])
+        # a scan would push everything else out of the cache, and memory that is used again costs less than new
+        keep = out.nbytes <= self.session.container.cache.limit // SCAN_SHARE
+        if size < WORTH_SHARING or reader_count() == 1:
+            self._unpack(jobs, out, keep=keep)
+            yield len(jobs)
+            return
+        running: list[Future[None]] = []
+        shares = list(_shares(jobs, size))
+        try:
+            running += [readers().submit(self._unpack, share, out, keep=keep) for share in shares]
+            done = 0
+            for one, share in zip(running, shares, strict=True):
+                one.result()
+                done += len(share)
+                yield done
+        finally:
+            for one in running:
+                one.cancel()
+
+    def _unpack(self, jobs: list[Job], out: Values, *, keep: bool) -> None:
+        """Chunks of one block one after another: it is asked for once. keep: in the cache."""
+        decode, cache = self.elements.decode, self.session.container.cache
+        layer, row, block = None, -1, memoryview(b"")
+        for ref, piece in jobs:
+            try:
+                if ref.row != row or ref.layer is not layer:
+                    block = ref.layer.read_block(ref.row, cache) if keep else _passing(ref, cache)
+                    layer, row = ref.layer, ref.row
+                out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
+            except FormatError as error:
+                raise self._named(error, ref, piece.coord) from None
+
+    def read_chunk(self, coord: Coord) -> Values | None:
+        """The values of one chunk inside the array, to be written to; None if there is none."""
+        found = self._found(coord, self.extent(coord))
+        return None if found is None else found.copy()
+
+    def _found(self, coord: Coord, extent: Extent) -> Values | None:
+        """The values of one chunk, perhaps where they lie in the cache; of one that may change, a copy."""
+        stored = coord[: -len(self.inner)] if self.inner else coord
+        with self.session.lock:
+            if self.array.spec is not self.spec or self.zarr.array is not self.array:
+                raise MovedError
+            found = self.array.find(stored)
+            if found is None:
+                return None
+            if not isinstance(found, ChunkRef):
+                return self._decoded(found, stored).copy()
+        try:
+            block = found.layer.read_block(found.row, self.session.container.cache)
+            return self.elements.decode(block, extent, found.offset, found.size)
+        except FormatError as error:
+            raise self._named(error, found, coord) from None
+
+    def _named(self, error: FormatError, ref: ChunkRef, coord: Coord) -> FormatError:
+        return type(error)(f"{ref.layer.name}: array {self.array.name!r}: chunk {coord}: {error}")
+
+    def _decoded(self, found: Found, stored: Coord) -> Values:
+        data = self.array.fetch(found, stored, self.grid, self.session.container.cache)
+        return self.elements.decode(data or b"", self.grid.extent(stored) + self.inner)
+
+    # --- writing: the caller holds the lock ---------------------------------------------------------------------------
+
+    def write(self, selection: Selection, values: Values, progress: Progress | None = None) -> None:
+        """Put values, of `selection.shape`. progress: chunks."""
+        parts = Pieces(selection, self.shape, self.chunk_shape)
+        through = _Through(self) if values.nbytes >= STRAIGHT and isinstance(self.elements, Numbers) else None
+        for number, piece in enumerate(parts, 1):
+            if not piece.whole:
+                self.change(piece.coord, piece.inner, values[piece.outer])
+            elif through is not None:
+                through.put(piece.coord, values[piece.outer])
+            else:
+                self.put(piece.coord, values[piece.outer])
+            if progress is not None:
+                progress(number, len(parts))
+        if through is not None:
+            through.end()
+
+    def put(self, coord: Coord, values: Values) -> None:
+        """Set a whole chunk, from values of its extent."""
+        own = np.array(values, self.elements.dtype, order="C")
+        put_stored(self.session, self.zarr, coord, self.elements.encode(own))
+
+    def change(self, coord: Coord, inner: Slices, values: Values) -> None:
+        """Set a part of a chunk."""
+        stored = self.zarr.stored(coord)
+        found = self.array.find(stored)
+        extent = self.grid.extent(stored) + self.inner
+        if isinstance(found, memoryview) and not found.readonly and isinstance(self.elements, Numbers):
+            # nobody else writes to it, and who reads it does so under the lock
+            self.elements.decode(found, extent)[inner] = values
+            put_stored(self.session, self.zarr, coord, found)
+            return
+        whole = filled(self.elements, extent) if found is None else self._decoded(found, stored).copy()
+        whole[inner] = values
+        put_stored(self.session, self.zarr, coord, self.elements.encode(whole))
+
+
+class _Through:
+    """Whole chunks of a large assignment on their way into blocks, without a copy of the values in the pool."""
+
+    def __init__(self, native: NativeArray) -> None:
+        self._native = native
+        self._changes: list[tuple[Coord, Change]] = []
+        self._held = 0
+
+    def put(self, coord: Coord, values: Values) -> None:
+        native = self._native
+        uncover(native.session, native.zarr, coord)
+        content = native.elements.encode(np.ascontiguousarray(values))
+        self._changes.append((native.zarr.stored(coord), Change(content, native.session.tree.now())))
+        self._held += len(content)
+        if self._held >= PACK_BATCH:
+            self.end()
+
+    def end(self) -> None:
+        """Pack what is left."""
+        changes, self._changes, self._held = self._changes, [], 0
+        if changes:
+            self._native.session.container.pool.put_through(self._native.array, changes)
+
+
+def _passing(ref: ChunkRef, cache: BlockCache) -> memoryview:
+    """A block that need not be kept."""
+    if (ref.layer.serial, ref.row) in cache:
+        return ref.layer.read_block(ref.row, cache)
+    return memoryview(ref.layer.unpack_block(ref.row))
+
+
+def _shares(jobs: list[Job], size: int) -> Iterator[list[Job]]:
+    """Jobs in runs of about the same number of bytes; what lies in one block stays together."""
+    wanted = max(WORTH_SHARING // 2, size // (4 * reader_count()))
+    share: list[Job] = []
+    held = 0
+    for ref, piece in jobs:
+        if held >= wanted and (ref.layer, ref.row) != (share[-1][0].layer, share[-1][0].row):
+            yield share
+            share, held = [], 0
+        share.append((ref, piece))
+        held += ref.size
+    if share:
+        yield share
+
+
+def put_stored(session: Session, zarr: ZarrArray, coord: Coord, stored: bytes | memoryview | None) -> None:
+    """Set the stored bytes of a chunk, or remove it (None). The caller holds the lock."""
+    uncover(session, zarr, coord)
+    session.container.put(zarr.array, zarr.stored(coord), stored, session.tree.now())
+
+
+def uncover(session: Session, zarr: ZarrArray, coord: Coord) -> None:
+    """A plain file that has the chunk's name, because it was no chunk by its length, gives way to it."""
+    if not zarr.directories and zarr.keys.separator == "/" and zarr.rank:
+        return
+    *above, name = zarr.keys.components(coord)
+    directory = zarr.directories.get(tuple(above)) if above else zarr.root
+    found = None if directory is None else directory.children.get(name)
+    if isinstance(found, File) and directory is not None:
+        session.tree.unlink(directory.ino, name)

@@ -1,0 +1,144 @@
+"""Minimum, maximum and counts of an array's elements, exactly, as the crate's statistics file has them.
+
+Elements that equal the fill value count as null, as do those of chunks that are not there. Floats are in total order:
+NaN is the largest, -NaN the smallest. (docs/FORMAT.md, "Statistics file")
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.array import Array
+from arrayfs.container.cache import BlockCache
+from arrayfs.container.container import Container
+from arrayfs.container.grid import Coord
+from arrayfs.errors import ConflictError, MissingObjectError
+from arrayfs.format.chunkdata import Buffer, split_elements
+from arrayfs.format.dtypes import ELEMENTS, fill_element
+from arrayfs.format.stats import STATS_VERSION, ArrayStats, StatsFile, StatValue, decode_stats, encode_stats
+
+_KINDS = {"bool": "UInt", "int": "Int", "uint": "UInt", "float": "Float", "time": "TimestampNs"}
+_WIDE = {"Int": "<i8", "UInt": "<u8", "Float": "<f8", "TimestampNs": "<i8"}
+
+
+def of_array(array: Array, cache: BlockCache) -> ArrayStats:
+    """The statistics of all its chunks. Raises FormatError, naming file, array and chunk, for damage."""
+    nothing = ArrayStats(array.name, None, None, 0, 0)
+    coords = map(tuple, array.coords().tolist())
+    merged = merge(nothing, (of_chunk(array, coord, array.read(coord, cache)) for coord in coords))
+    rows = math.prod(array.spec.shape)
+    return replace(merged, null_count=rows - (merged.row_count - merged.null_count), row_count=rows)
+
+
+def of_chunk(array: Array, coord: Coord, stored: Buffer | None) -> ArrayStats:
+    """The statistics of one chunk, inside the array's shape. stored: its bytes, None if it is not there."""
+    rows = math.prod(array.grid.extent(coord))
+    row = ELEMENTS.get(array.spec.dtype.name)
+    if stored is None or row is None:  # of lists the crate says no more
+        return ArrayStats(array.name, None, None, rows, rows)
+    if not row.size:
+        elements = _elements(array, stored, rows)
+        if not elements:
+            return ArrayStats(array.name, None, None, rows, rows)
+        low, high = (StatValue("Bytes", find(elements)) for find in (min, max))
+        return ArrayStats(array.name, low, high, rows - len(elements), rows)
+    values = np.frombuffer(stored, row.numpy.replace("M8[ns]", "i8").replace("b1", "u1"))
+    if array.spec.fill_value is not None:
+        values = _without(values, fill_element(array.spec.dtype, array.spec.fill_value))
+    if not len(values):
+        return ArrayStats(array.name, None, None, rows, rows)
+    order = _total_order(values) if row.kind == "float" else values
+    kind = _KINDS[row.kind]
+    low, high = (
+        StatValue(kind, values[place : place + 1].astype(_WIDE[kind]).tobytes())
+        for place in (int(order.argmin()), int(order.argmax()))
+    )
+    return ArrayStats(array.name, low, high, rows - len(values), rows)
+
+
+def _elements(array: Array, stored: Buffer, rows: int) -> list[bytes]:
+    offsets, payload = split_elements(array.spec.dtype, stored, rows)
+    whole, ends = bytes(payload), offsets.tolist()
+    elements = [whole[ends[place] : ends[place + 1]] for place in range(rows)]
+    fill = array.spec.fill_value
+    return elements if fill is None else [one for one in elements if fill.kind != "String" or one != fill.payload]
+
+
+def _without(values: NDArray[np.generic], element: bytes) -> NDArray[np.generic]:
+    fill = np.frombuffer(element, values.dtype)
+    # of a NaN as fill value the crate counts every NaN
+    kept: NDArray[np.bool_] = values == values if (fill != fill).all() else values != fill
+    return values[kept]
+
+
+def _total_order(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Integers that are in the order of IEEE 754's totalOrder."""
+    bits = values.view(f"<i{values.dtype.itemsize}")
+    top = np.iinfo(bits.dtype).max
+    return np.where(bits < 0, bits ^ top, bits)
+
+
+def merge(first: ArrayStats, others: Iterable[ArrayStats]) -> ArrayStats:
+    """The statistics of several parts of one array together."""
+    for other in others:
+        low, high = _extreme(first.minimum, other.minimum, -1), _extreme(first.maximum, other.maximum, 1)
+        null_count, row_count = first.null_count + other.null_count, first.row_count + other.row_count
+        first = ArrayStats(first.name, low, high, null_count, row_count)
+    return first
+
+
+def _extreme(one: StatValue | None, other: StatValue | None, sign: int) -> StatValue | None:
+    if one is None or other is None:
+        return one or other
+    return one if sign * _compare(one, other) >= 0 else other
+
+
+def _compare(one: StatValue, other: StatValue) -> int:
+    keys = [value.payload if value.kind == "Bytes" else _key(value) for value in (one, other)]
+    return (keys[0] > keys[1]) - (keys[0] < keys[1])  # type: ignore[operator]
+
+
+def _key(value: StatValue) -> int:
+    number = np.frombuffer(value.payload, _WIDE[value.kind])
+    return int((_total_order(number) if value.kind == "Float" else number)[0])
+
+
+def stored_stats(container: Container) -> dict[str, ArrayStats]:
+    """What the statistics file says, by array; empty if there is none, or a newer version than is looked at here."""
+    if container.names.sidecar(container.stack.newest.number + 1) in container.store.list():
+        return {}
+    try:
+        blob = container.store.open(container.names.stats)
+    except MissingObjectError:
+        return {}
+    try:
+        return {one.name: one for one in decode_stats(blob.read(0, blob.size)).arrays}
+    finally:
+        blob.close()
+
+
+def write_stats(container: Container, names: Iterable[str]) -> None:
+    """Write the statistics file, of these arrays as they are committed.
+
+    Raises ConflictError if there are uncommitted changes, or another commits meanwhile.
+    """
+    if container.dirty:
+        raise ConflictError(f"{container.names.base}: statistics are of what is committed, and there are changes")
+    found = StatsFile(STATS_VERSION, tuple(_written(container, names)))
+    with container.store.lock(container.names.lock):
+        newest = container.stack.newest
+        if not newest.blob.is_current() or container.names.sidecar(newest.number + 1) in container.store.list():
+            raise ConflictError(f"{container.names.base}: another writer committed while statistics were made")
+        container.store.put(container.names.stats, encode_stats(found), replace=True)
+
+
+def _written(container: Container, names: Iterable[str]) -> Iterator[ArrayStats]:
+    for name in names:
+        array = container.get(name)
+        if len(array.index):
+            yield of_array(array, container.cache)
