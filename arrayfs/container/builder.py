@@ -90,14 +90,19 @@ class LayerBuilder:
         )  # fmt: skip
 
     def _changed(self, array: Array) -> Dated:
-        rows = [
-            (coord, change.content.row, change.content.offset, change.content.size, change.mtime_ns)
-            for coord, change in sorted(array.changes.items())
-            if isinstance(change.content, PackedRef)
-        ]
-        coords = np.array([row[0] for row in rows], np.uint32).reshape(len(rows), len(array.spec.shape))
-        columns = [np.array([row[i] for row in rows], np.uint32) for i in (1, 2, 3)]
-        return ChunkTable(coords, *columns), np.array([row[4] for row in rows], np.int64)
+        # lists of what is there already, and no row for each chunk: there may be a million
+        changes = array.changes
+        packed = sorted(coord for coord, change in changes.items() if isinstance(change.content, PackedRef))
+        refs = [ref for coord in packed if isinstance(ref := changes[coord].content, PackedRef)]
+        count = len(packed)
+        coords = np.array(packed, np.uint32).reshape(count, len(array.spec.shape))
+        table = ChunkTable(
+            coords,
+            np.fromiter((ref.row for ref in refs), np.uint32, count),
+            np.fromiter((ref.offset for ref in refs), np.uint32, count),
+            np.fromiter((ref.size for ref in refs), np.uint32, count),
+        )
+        return table, np.fromiter((changes[coord].mtime_ns for coord in packed), np.int64, count)
 
     def _gone(self, array: Array) -> list[Coord]:
         """Chunks that a layer has and that are no more: unlinked, or cut off."""
