@@ -128,7 +128,7 @@ class ConsolidatedDocuments:
         self._tree.changing.add(file.ino)
         stack, here = self._tree.container.stack, array.span[-1].layer if array.span else None
         known_here = here in stack.layers and array.name == array.origin
-        if truth is None or here is None or not known_here or truth.payload != here.id:
+        if truth is None or here is None or not known_here or truth.payload != self._truth(here.id):
             known.trees.add(())
             return known
         group = directory.path()
@@ -218,10 +218,7 @@ class ConsolidatedDocuments:
     # --- at a commit --------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Keep with each document that was written, or looked at and found true, what a later mount has to know.
-
-        Files are stored by now. Nothing is kept of documents that others wrote, whatever became of what is below.
-        """
+        """Keep with each document that is to be stored what a later mount has to know. Files are stored by now."""
         for directory, name in self._since_commit:
             known, file = self._all.get((directory, name)), directory.children.get(name)
             if known is None or directory.removed or not isinstance(file, File) or not file.bindings:
@@ -244,8 +241,12 @@ class ConsolidatedDocuments:
         if known.differing:
             attributes[DIFFERING] = AttributeValue("Binary", digests_to_bytes(known.differing))
         if not known.otherwise and not known.stale:
-            attributes[TRUE_IN] = AttributeValue("Binary", self._tree.container.pool.part.id)
+            attributes[TRUE_IN] = AttributeValue("Binary", self._truth(self._tree.container.pool.part.id))
         self._tree.container.set_attributes(array, attributes)
+
+    def _truth(self, layer_id: bytes) -> bytes:
+        """What `TRUE_IN` says: in the other look, arrays without documents of a client's have other documents."""
+        return layer_id + bytes((self._tree.documents.look,))
 
     def doubt(self) -> None:
         """Others' changes come below a commit that is under way: what was kept for it may not be so."""
@@ -326,7 +327,8 @@ class ConsolidatedDocuments:
         directory = group
         for part in path:
             child = directory.children.get(part)
-            if not isinstance(child, Directory) or (directory is not group and self._is_array(directory)):
+            zarr = None if directory is group else self._tree.documents.zarr(directory)
+            if not isinstance(child, Directory) or (zarr is not None and not zarr.gone):
                 return NO_DOCUMENT, directory.mtime_ns
             directory = child
         if document not in (V3_NAME, *V2_DOCUMENTS):
@@ -335,10 +337,6 @@ class ConsolidatedDocuments:
             return self._content(directory, document)
         except ValueError:
             return UNKNOWN, 0
-
-    def _is_array(self, directory: Directory) -> bool:
-        zarr = self._tree.documents.zarr(directory)
-        return zarr is not None and not zarr.gone
 
     def _content(self, directory: Directory, document: str) -> tuple[object, int]:
         documents, file = self._tree.documents, directory.children.get(document)

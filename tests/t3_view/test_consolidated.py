@@ -312,6 +312,26 @@ def test_changes_by_others_that_know_no_documents(consolidating: Consolidating) 
         consolidating.tree = reopened(consolidating.tree, 2)
 
 
+@pytest.mark.parametrize("look", [2, 3])
+def test_arrays_without_documents_of_clients_are_those_of_the_look(look: int) -> None:
+    """In the other look their chunks have other names: who believed the entry would read fill values."""
+    url = f"memory://{uuid.uuid4().hex}/t.af"
+    Container.create(url)
+    with Container.open(url, "a") as container:
+        container.define("own", ArraySpec(DType("Int8"), (3,), (1,)))
+    made = Consolidating(look, open_tree(url, mode="a", look=look))
+    own = {2: ".zarray", 3: "zarr.json"}[look]
+    key = {2: "own/.zarray", 3: "own"}[look]
+    document = {"metadata": {key: json.loads(read(made.tree, f"own/{own}"))}}
+    text = json.dumps(document if look == 2 else {"consolidated_metadata": document}).encode()
+    write(made.tree, made.name, text)
+    for now in (look, 5 - look, look):
+        made.tree = reopened(made.tree, now)
+        assert made.entries().keys() == ({key} if now == look else set())
+    assert made.shown() == text
+    made.tree.container.close()
+
+
 def test_only_what_newer_layers_speak_of_is_compared(
     consolidating: Consolidating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
