@@ -36,11 +36,7 @@ class Group(Node):
     def __getitem__(self, name: str) -> Array | Group:
         with self._session.lock:
             self._session.check_open()
-            found = self._find(name)
-            if found is None:
-                raise ArrayNotFoundError(
-                    f"{self._session.container.names.base}: no array or group {self._full(name)!r}"
-                )
+            found = self._must_find(name)
             return Array(self._life, found) if self._is_array(found) else Group(self._life, found)
 
     def array(self, name: str) -> Array:
@@ -99,6 +95,12 @@ class Group(Node):
         if not isinstance(found, Directory):
             return None
         return found if self._is_array(found) or (found is not self._directory() and self._is_group(found)) else None
+
+    def _must_find(self, name: str) -> Directory:
+        found = self._find(name)
+        if found is None:
+            raise ArrayNotFoundError(f"{self._session.container.names.base}: no array or group {self._full(name)!r}")
+        return found
 
     def _is_array(self, directory: Directory) -> bool:
         if directory.loaded:
@@ -183,12 +185,7 @@ class Group(Node):
         """Remove an array, or a group with all that is below it."""
         with self._session.lock:
             self._session.check_writable()
-            found = self._find(name)
-            if found is None:
-                raise ArrayNotFoundError(
-                    f"{self._session.container.names.base}: no array or group {self._full(name)!r}"
-                )
-            self._remove(found)
+            self._remove(self._must_find(name))
 
     def _remove(self, directory: Directory) -> None:
         session = self._session
@@ -206,9 +203,9 @@ class Group(Node):
         with self._session.lock:
             session = self._session
             keeper = session.check_writable()
-            found = self._find(name)
-            if found is None or found.parent is None:
-                raise ArrayNotFoundError(f"{session.container.names.base}: no array or group {self._full(name)!r}")
+            found = self._must_find(name)
+            if found.parent is None:
+                raise ValueError("the root has no name that could change")
             *above, last = _parts(self._full(new_name))
             if session.find(self._full(new_name)) is not None:
                 raise EntryExistsError(17, f"there is something called {self._full(new_name)!r} already")
