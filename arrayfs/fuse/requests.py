@@ -94,7 +94,7 @@ class Requests:
             8: self._mknod, 9: self._mkdir, 10: self._unlink, 11: self._rmdir, 12: self._rename, 13: self._link,
             14: self._open, 15: self._read, 16: self._write, 17: self._statfs, 18: self._release, 20: self._fsync,
             25: self._flush, 27: self._opendir, 29: self._releasedir, 30: self._fsyncdir, 35: self._create,
-            36: self._interrupt, 38: self._destroy, 42: self._forget_many, 44: self._readdirplus, 45: self._rename2,
+            36: self._interrupt, 38: self._destroy, 42: self._forget_many, 44: self._readdir_plus, 45: self._rename_2,
         }  # fmt: skip
 
     def answer(self) -> None:
@@ -161,7 +161,7 @@ class Requests:
         name, new_name = self._names(HEAD + wire.RENAME.size, size)
         self._complete(unique, self._ops.rename(node, name, target, new_name, 0, self._caller), self._nothing)
 
-    def _rename2(self, unique: int, node: int, size: int) -> None:
+    def _rename_2(self, unique: int, node: int, size: int) -> None:
         target, flags, _ = wire.RENAME2.unpack_from(self._buffer, HEAD)
         name, new_name = self._names(HEAD + wire.RENAME2.size, size)
         self._complete(unique, self._ops.rename(node, name, target, new_name, flags, self._caller), self._nothing)
@@ -256,7 +256,7 @@ class Requests:
     def _opendir(self, unique: int, node: int, _size: int) -> None:
         self._complete(unique, self._ops.opendir(node, self._caller), self._opened_directory)
 
-    def _readdirplus(self, unique: int, _node: int, _size: int) -> None:
+    def _readdir_plus(self, unique: int, _node: int, _size: int) -> None:
         handle, offset, size = wire.READ.unpack_from(self._buffer, HEAD)
         listing: Any = Listing(size)
         handler = self._ops.readdir(handle, offset, listing)
