@@ -196,6 +196,9 @@ class Keys:
         if not self._put_chunk(parts, content):
             directory, name = self._directory_for(parts), parts[-1]
             self.tree.check_change(name)
+            there = self.tree.find(directory, name)
+            if isinstance(there, File) and there.is_link:
+                self.tree.namespace.unlink(directory, name)  # its content is where it leads to
             file = self.tree.namespace.create(directory, name, FILE_MODE & 0o7777, exclusive=False)
             handle = OpenFile(self.tree, file, write=True)
             try:

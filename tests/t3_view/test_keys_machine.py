@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import uuid
 
 from hypothesis import strategies as st
@@ -115,6 +116,21 @@ class KeysMachine(JournalMachine):
             below = sorted(key for key in files if key.startswith(prefix))
             assert sorted(self.below(prefix)) == below
             assert sorted(self.list_names(prefix)) == sorted({key[len(prefix) :].split("/")[0] for key in below})
+
+
+def test_a_value_takes_the_place_of_a_symbolic_link() -> None:
+    url = f"memory://{uuid.uuid4().hex}/t.af"
+    Container.create(url)
+    tree = JournaledTree(Container.open(url, "a"))
+    tree.symlink(ROOT, "x", b"elsewhere")
+    Keys(tree).put("x", b"value")
+    attr = tree.lookup(ROOT, "x")
+    assert attr is not None
+    assert stat.S_ISREG(attr.mode)
+    reading = Keys(tree).plan("x")
+    assert reading is not None
+    assert bytes(reading.fetch()) == b"value"
+    tree.close()
 
 
 def test_a_journal_goes_on_below_a_directory_that_became_empty() -> None:
