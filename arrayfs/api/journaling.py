@@ -76,7 +76,7 @@ class Keeper:
 
     def removed(self, path: str) -> None:
         """Something was removed, with all below it."""
-        self._note(Operation(Op.REMOVE_ALL, self._tree.now(), path))
+        self._note(Operation(Op.REMOVE, self._tree.now(), path))
 
     def renamed(self, path: str, new_path: str) -> None:
         """Something has another name."""

@@ -51,8 +51,7 @@ class Op(IntEnum):
     CATCH_UP = 16  # all above was carried over to a newer version [path: its layer id in hex, flag: ours wins]
     SYMLINK = 17  # [path, data: what it leads to]
     PUT = 18  # a whole file, with the directories above it [path, data]
-    REMOVE = 19  # by key: a file, or a directory with all that is below it [path]
-    REMOVE_ALL = 20  # a file, or a directory with all that is below it [path]
+    REMOVE = 19  # a file, or a directory with all that is below it; of the root, all below it [path]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 

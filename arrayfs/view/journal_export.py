@@ -71,7 +71,7 @@ class _Folder:
                 with _opened(path) as fd:
                     os.truncate(fd, 0)
                     os.pwrite(fd, operation.data, 0)
-            case Op.REMOVE | Op.REMOVE_ALL:
+            case Op.REMOVE:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             case Op.RESIZE | Op.TRUNCATE:
                 with _opened(self.handles.get(operation.handle, path)) as fd:

@@ -143,7 +143,7 @@ class JournaledTree(ClockedTree):
     def remove_all(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().remove_all
-            self._do(Op.REMOVE_ALL, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.REMOVE, lambda: act(parent, name), self._path_in(parent, name))
 
     def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
         with self.container.lock:

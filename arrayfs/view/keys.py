@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
-from arrayfs.errors import IsDirectoryError, NotDirectoryError, RefusedError
+from arrayfs.errors import NotDirectoryError, RefusedError
 from arrayfs.format.log import Op
+from arrayfs.view import removal
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.content import cut, size_of
-from arrayfs.view.documents import FILE_ARRAY, NAMES
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.key_listing import keys_in, names_in
-from arrayfs.view.nodes import FILE_MODE, Binding, Directory, File
-from arrayfs.view.paths import CONTROL_NAME, DOCUMENT_NAMES
+from arrayfs.view.nodes import FILE_MODE, Directory, File
+from arrayfs.view.paths import CONTROL_NAME
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -274,81 +274,11 @@ class Keys:
 
     def _remove(self, parts: Sequence[str]) -> None:
         self.tree.check_change(None)
-        node = self._find(parts)
-        if isinstance(node, Directory):
-            self._clear(node)
-            if node.parent is not None:
-                # as by rmdir: what a journal goes on with must not depend on what the directories above were made by
-                self.tree.namespace.stay(node.parent)
-                self.tree.namespace.detach(node)
-        else:
-            above = self._find(parts[:-1])
-            if isinstance(above, Directory):
-                self.tree.namespace.unlink(above, parts[-1])
-
-    def _clear(self, directory: Directory, going: ZarrArray | None = None) -> None:
-        """Remove all that is below a directory: an array at one stroke, not chunk by chunk.
-
-        going: an array above that goes as a whole.
-        """
-        tree = self.tree
-        zarr = tree.documents.zarr(directory)
-        if zarr is None and directory.array_name is not None:
-            raise IsDirectoryError(errno.EISDIR, f"{directory.array_name!r} is an array that cannot be shown")
-        if zarr is not None:
-            for file in list(zarr.files.values()):
-                self._drop(file, zarr.root)
-        for child_name, child in list(directory.children.items()):
-            if isinstance(child, Directory):
-                if child is not tree.control.directory:
-                    self._clear(child, zarr or going)
-                    tree.namespace.detach(child)
-            else:
-                self._drop(child, directory)
-                if child_name in DOCUMENT_NAMES:
-                    tree.consolidated.changed(directory, child_name)
-        if directory.owner is not None and directory.owner is not going:
-            self._clear_chunks(directory.owner, directory)
-        for name in NAMES:
-            made = tree.synthetic.pop((directory.ino, name), None)
-            if made is not None:
-                made.bindings.clear()
-        tree.documents.drop(directory)
-        if zarr is not None:
-            zarr.files.clear()
-            zarr.directories.clear()
-            zarr.passing.clear()
-        if directory.parent is None:
-            self._clear_root(directory)
-
-    def _clear_root(self, root: Directory) -> None:
-        """What the root has besides its entries: hidden documents, and attributes that the crate sees as the file's."""
-        self.tree.namespace.uncover(root)
-        root.hidden.clear()
-        if FILE_ARRAY in self._container:
-            self._container.remove(self._container.get(FILE_ARRAY))
-
-    def _drop(self, file: File, directory: Directory) -> None:
-        """A file's names in or below a directory go, and nothing else is asked of them."""
-        for binding in list(file.bindings):
-            if any(above is directory for above in binding.directory.ancestors()):
-                self._drop_name(file, binding)
-
-    def _drop_name(self, file: File, binding: Binding) -> None:
-        binding.directory.children.pop(binding.name, None)
-        self.tree.files.drop(file, binding, keep_chunk=True)
-
-    def _clear_chunks(self, zarr: ZarrArray, directory: Directory) -> None:
-        """Remove an array's chunks below one of its chunk directories."""
-        prefix = zarr.prefix_of(directory.components) or ()
-        inner = (0,) * len(zarr.inner)
-        now = self.tree.now()
-        for stored in zarr.listed_coords(prefix).tolist():
-            coord = (*stored, *inner)
-            file = zarr.files.get(coord)
-            if file is not None:
-                self._drop(file, directory)
-            zarr.remove(coord, now)
+        above = self._find(parts[:-1])
+        if not parts:
+            removal.clear(self.tree, self.tree.root)
+        elif isinstance(above, Directory):
+            self.tree.namespace.remove_all(above, parts[-1])
 
     # --- listing ------------------------------------------------------------------------------------------------------
 

@@ -207,6 +207,7 @@ class Namespace:
         found = self._tree.materialise(found)
         removal.clear(self._tree, found)
         self.detach(found)
+        self.stay(directory)
         self._touch(directory)
 
     def _check_empty(self, directory: Directory) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from arrayfs.container.grid import Coord
 from arrayfs.errors import NotEmptyError
 from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.documents import FILE_ARRAY
 from arrayfs.view.nodes import Directory
 from arrayfs.view.numbers import Prefix
 from arrayfs.view.reshaping import let_go
@@ -25,6 +26,8 @@ def clear(tree: Tree, directory: Directory) -> None:
     _check_below(tree, directory)
     tree.consolidated.touch(directory.path(), with_all_below=True)
     _clear_below(tree, directory)
+    if directory.parent is None:
+        _clear_root(tree)
 
 
 def _check_below(tree: Tree, directory: Directory) -> None:
@@ -45,14 +48,23 @@ def _clear_below(tree: Tree, directory: Directory) -> None:
         tree.documents.drop(directory)
     for name, child in list(directory.children.items()):
         if isinstance(child, Directory):
-            _clear_below(tree, child)
-            tree.take_out(child)
+            if child is not tree.control.directory:
+                _clear_below(tree, child)
+                tree.take_out(child)
             continue
         del directory.children[name]
         for binding in [one for one in child.bindings if one.directory is directory and one.name == name]:
             tree.files.drop(child, binding)
     for key in [key for key in tree.synthetic if key[0] == directory.ino]:
         tree.synthetic.pop(key).bindings.clear()
+
+
+def _clear_root(tree: Tree) -> None:
+    """What the root has besides its entries: hidden documents, and attributes that the crate sees as the file's."""
+    tree.namespace.uncover(tree.root)
+    tree.root.hidden.clear()
+    if FILE_ARRAY in tree.container:
+        tree.container.remove(tree.container.get(FILE_ARRAY))
 
 
 def _remove_chunks(tree: Tree, zarr: ZarrArray, prefix: Prefix) -> None:

@@ -229,8 +229,6 @@ class Replay:
             case Op.UNLINK:
                 if not operation.flag or self._is_there(operation.path):
                     tree.unlink(*self._place(operation.path))
-            case Op.REMOVE_ALL:
-                tree.remove_all(*self._place(operation.path))
             case Op.RMDIR:
                 tree.rmdir(*self._place(operation.path))
             case Op.RENAME:

@@ -63,6 +63,8 @@ class KeysMachine(JournalMachine):
             if self.model.find(path[:length]) is None:
                 self.model.mkdir(path[:length])
         self.put("/".join(path), content, replace=replace)
+        if isinstance(found, ModelFile) and found.link:
+            self.model.unlink(path)
         file = self.model.create(path, exclusive=False)
         file.data = content
         for other, node in list(self.model.walk()):
