@@ -48,7 +48,8 @@ class OpenFile:
     def cacheable(self) -> bool:
         """Whether what the kernel has of this inode stays right until it is written through the mount."""
         file = self._file
-        return not (file.synthetic or file.ino in self._tree.changing or self._tree.control.owns(file))
+        changes = file.synthetic or file.ino in self._tree.changing or self._tree.control.owns(file)
+        return not (changes or _was_cut(file))
 
     @property
     def alone(self) -> bool:
@@ -152,3 +153,13 @@ class OpenFile:
         if binding is None or binding.zarr is None or file.draft is not None:
             return None
         return binding.zarr.prefetch(binding.coord)
+
+
+def _was_cut(file: File) -> bool:
+    """Whether the kernel may have pages of what was dropped at the array's edge: it is told, but only moments later."""
+    return any(
+        binding.zarr is not None
+        and binding.zarr.stored(binding.coord) in binding.zarr.array.changes
+        and binding.zarr.is_clipped(binding.coord)
+        for binding in file.bindings
+    )
