@@ -205,3 +205,22 @@ def test_damaged_chunk_is_an_error_of_the_read_and_not_of_the_open(tree: Tree, m
     with pytest.raises(FormatError, match=r"array .*A.*chunk"):
         handle.read(0, 9)
     handle.release()
+
+
+def test_what_the_kernel_has_of_a_cut_chunk_is_not_kept_before_a_commit() -> None:
+    Container.create("memory://cut/t.af")
+    tree = open_tree("memory://cut/t.af", mode="a")
+    document = tree.make(ROOT, "zarr.json", 0o644, exclusive=True, write=True, truncate=True)[1]
+    document.write(0, v3((3,), (2,)).content)
+    document.release()
+    directory = tree.mkdir(ROOT, "c", 0o755)
+    for name, kept in (("0", True), ("1", False)):
+        made, file = tree.make(directory.ino, name, 0o644, exclusive=True, write=True, truncate=True)
+        file.write(0, b"ab")
+        file.release()
+        reader = tree.open(made.ino, write=False, truncate=False)
+        assert reader.cacheable == kept, name
+        reader.release()
+    tree.commit()
+    assert tree.open(made.ino, write=False, truncate=False).cacheable
+    tree.close()
