@@ -169,8 +169,7 @@ class NativeArray:
         """The values of one chunk, perhaps where they lie in the cache; of one that may change, a copy."""
         stored = coord[: -len(self.inner)] if self.inner else coord
         with self.session.lock:
-            if self.array.spec is not self.spec or self.zarr.array is not self.array:
-                raise MovedError
+            self._check_current()
             found = self.array.find(stored)
             if found is None:
                 return None

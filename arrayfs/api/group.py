@@ -15,8 +15,8 @@ from arrayfs.api.session import Session
 from arrayfs.api.values import element_type, fill_as_json
 from arrayfs.errors import ArrayNotFoundError, EntryExistsError, FormatError
 from arrayfs.format.codecs import CODECS
+from arrayfs.view import removal
 from arrayfs.view.documents import opaque_name
-from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.nodes import Directory
 
 # What `create` does about an array that is there or not: the file modes of xtensor-io, and the one that refuses.
@@ -219,13 +219,8 @@ class Group(Node):
 def clear_root(session: Session) -> None:
     """Remove all that a container has."""
     keeper = session.check_writable()
-    documents_ = session.tree.documents
-    for name in [name for name, _, _ in OpenDirectory(session.tree, session.root).entries(0)]:
-        if documents_.zarr(session.root) is None and name in documents_.synthetic_names(session.root):
-            continue  # it goes with the arrays that it is there for
-        session.tree.remove_all(session.root.ino, name)
-        keeper.removed(name)
-    session.tree.adoption.drop_gone()  # an array in the root directory itself
+    removal.clear(session.tree, session.root)
+    keeper.removed("")
     session.changes += 1
 
 

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from arrayfs.container import opening
 from arrayfs.container.array import Array, Change
 from arrayfs.container.grid import Coord
-from arrayfs.container.journal import Journal, owner_id
+from arrayfs.container.journal import Journal, new_header
 from arrayfs.container.stack import LayerStack
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Store
@@ -54,14 +53,7 @@ class Keeper:
         self._handle = 0
 
     def _header(self) -> LogHeader:
-        container = self._container
-        return LogHeader(
-            container_id=owner_id(opening.container_id(container.stack), container.store, self._journals),
-            parent_id=container.stack.newest.id,
-            layer_id=container.pool.part.id,
-            time_ns=time.time_ns(),
-            look=3,
-        )
+        return new_header(self._container, self._journals, 3)
 
     @property
     def name(self) -> str | None:
@@ -99,7 +91,7 @@ class Keeper:
     def erased(self, zarr: ZarrArray, coord: Coord) -> None:
         """A chunk was removed."""
         if self._journal.records:
-            self._erased[zarr.array, zarr.stored(coord)] = self._path(zarr, coord)
+            self._erased[zarr.array, zarr.stored(coord)] = zarr.path(coord)
 
     # --- the journal --------------------------------------------------------------------------------------------------
 
@@ -135,7 +127,7 @@ class Keeper:
                     yield self._of_chunk(zarr, (*stored, *inner), change)
 
     def _of_chunk(self, zarr: ZarrArray, coord: Coord, change: Change) -> Iterator[Operation]:
-        path, time_ns = self._path(zarr, coord), change.mtime_ns
+        path, time_ns = zarr.path(coord), change.mtime_ns
         if change.content is None:
             yield Operation(Op.UNLINK, time_ns, path, flag=True)
             return
@@ -151,9 +143,6 @@ class Keeper:
             if zarr is not None and not zarr.gone and zarr.array.changes:
                 yield zarr
             directories += [child for child in directory.children.values() if isinstance(child, Directory)]
-
-    def _path(self, zarr: ZarrArray, coord: Coord) -> str:
-        return "/".join((*zarr.root.path(), *zarr.keys.components(coord)))
 
     def _write(self, path: str, contents: Iterable[bytes], time_ns: int) -> Iterator[Operation]:
         self._handle += 1

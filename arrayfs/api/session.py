@@ -52,6 +52,9 @@ class ApiTree(ClockedTree):
 
     keeper: Keeper | None = None
 
+    def prepare(self) -> None:
+        """Nothing: a session holds the lock for all of a commit, so nobody could go on meanwhile."""
+
     def moving(self, stack: LayerStack) -> None:
         if self.keeper is not None:
             self.keeper.moving(stack)

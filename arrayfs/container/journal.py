@@ -12,16 +12,22 @@ import hashlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from arrayfs.container import opening
 from arrayfs.errors import FormatError, LockedError, MissingObjectError, ShortReadError
 from arrayfs.format import log
 from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import LocalStore
 from arrayfs.store.protocol import Blob, Part, Store
+
+if TYPE_CHECKING:
+    from arrayfs.container.container import Container
 
 # Records wait in memory up to this many bytes, if nothing has to survive sooner.
 WAITING_LIMIT = 1 << 20
@@ -233,6 +239,17 @@ def owner_id(container_id: bytes, container: Store, journals: Store) -> bytes:
         return container_id
     place = os.path.realpath(container.path) if isinstance(container, LocalStore) else container.url
     return hashlib.sha256(container_id + os.fsencode(place)).digest()[:16]
+
+
+def new_header(container: Container, journals: Store, look: int) -> LogHeader:
+    """What a journal of changes on what `container` shows begins with. journals: the store that it lies in."""
+    return LogHeader(
+        container_id=owner_id(opening.container_id(container.stack), container.store, journals),
+        parent_id=container.stack.newest.id,
+        layer_id=container.pool.part.id,
+        time_ns=time.time_ns(),
+        look=look,
+    )
 
 
 def _journals(store: Store, names: ContainerNames) -> Iterator[str]:

@@ -58,8 +58,7 @@ class Stretch:
 
     def whole(self) -> bytes:
         """All of it. Raises FormatError where no memory could hold it."""
-        check_room(self.size, "the whole file")
-        return b"".join(steps(self.read, self.size))
+        return _whole(self.read, self.size, "the whole file")
 
 
 class Spilled:
@@ -83,8 +82,12 @@ class Spilled:
 
     def whole(self) -> bytes:
         """All of it. Raises FormatError where no memory could hold it."""
-        check_room(len(self), "the whole chunk")
-        return b"".join(steps(self.read, len(self)))
+        return _whole(self.read, len(self), "the whole chunk")
+
+
+def _whole(read: ReadRange, size: int, what: str) -> bytes:
+    check_room(size, what)
+    return b"".join(steps(read, size))
 
 
 def steps(read: ReadRange, size: int) -> Iterator[bytes | memoryview]:

@@ -181,7 +181,9 @@ class Pool:
         self._pack_batch([(array, coord) for coord in array.changes if (array, coord) in self.raw])
 
     def pack_spilled(self) -> None:
-        """Pack the oldest chunk that is spilled."""
+        """Pack the oldest chunk that is spilled, if there is one."""
+        if not self.spilled:
+            return
         pending = array, coord = next(iter(self.spilled))
         content, mtime_ns = array.changes[coord]
         if not isinstance(content, Spilled):

@@ -7,6 +7,8 @@ here makes anything visible: if the process ends, the part has a few more blocks
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,12 +33,10 @@ def prepare(container: Container) -> None:
         # not more than there is now: writers may be faster than packing
         steps = pool.raw_size // STEP if pool.raw_size >= WORTH and not pool.doubtful else 0
         large = 0 if pool.doubtful else len(pool.spilled)
-    for step in range(steps + large):
+    packing: list[Callable[[], None]] = [*[partial(pool.pack, STEP)] * steps, *[pool.pack_spilled] * large]
+    for pack in packing:
         with lock:
-            if step < steps:
-                pool.pack(STEP)
-            elif pool.spilled:
-                pool.pack_spilled()
+            pack()
         time.sleep(PAUSE)
     with lock:
         part = pool.unsynced(WORTH)

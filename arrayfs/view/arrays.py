@@ -179,6 +179,10 @@ class ZarrArray:
                 return True
         return False
 
+    def path(self, coord: Coord) -> str:
+        """The chunk file's names from the root of the tree down."""
+        return "/".join((*self.root.path(), *self.keys.components(coord)))
+
     def is_clipped(self, coord: Coord) -> bool:
         """Whether part of the chunk lies outside the array's shape."""
         place, grid = self.stored(coord), self.array.grid

@@ -109,7 +109,7 @@ class Control:
                 node = self._tree.node(ino)
                 if isinstance(node, tuple):
                     zarr, coord = node
-                    return "/".join((*zarr.root.path(), *zarr.keys.components(coord)))
+                    return zarr.path(coord)
                 if isinstance(node, Directory):
                     return "/".join(node.path())
                 return "/".join(self._tree.path_of(node.bindings[0])) if node.bindings else None

@@ -342,8 +342,7 @@ class Files:
         keep_chunk: what the array has there stays: another file takes the name, which may not be judged yet.
         """
         if len(file.bindings) == 1 and file.opens:
-            with suppress(FormatError):  # damaged: the open handles read an error either way
-                self._keep(file)
+            self.keep(file)
         place = None if keep_chunk else self.chunk_place(binding)  # it may also be one that a file hides
         if place is not None and place[0].has(place[1]):
             place[0].remove(place[1], self._tree.now())
@@ -360,14 +359,15 @@ class Files:
             if file.opens:
                 self._tree.nodes[file.ino] = file  # its handles still ask by its number
 
-    def _keep(self, file: File) -> None:
+    def keep(self, file: File) -> None:
         """The last name goes: have the content where handles find it without one."""
-        content = self.content(file)
-        if size_of(content) > LARGE:
-            self._pack(file)
-        if file.draft is None:
-            file.kept = content if size_of(content) > LARGE else bytes(whole_of(content))
-            file.size = size_of(content)
+        with suppress(FormatError):  # damaged: the open handles read an error either way
+            content = self.content(file)
+            if size_of(content) > LARGE:
+                self._pack(file)
+            if file.draft is None:
+                file.kept = content if size_of(content) > LARGE else bytes(whole_of(content))
+                file.size = size_of(content)
 
     def _hand_over(self, file: File) -> None:
         """The first of several names goes: make sure that the next one has the content too."""

@@ -16,10 +16,9 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
-from arrayfs.container import opening
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container
-from arrayfs.container.journal import Journal, owner_id
+from arrayfs.container.journal import Journal, new_header
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError
 from arrayfs.format.log import LogHeader, Op, Operation
@@ -77,14 +76,7 @@ class JournaledTree(ClockedTree):
         return Journal(self._journals, self._names, header)
 
     def _header(self) -> LogHeader:
-        container = self.container
-        return LogHeader(
-            container_id=owner_id(opening.container_id(container.stack), container.store, self._journals),
-            parent_id=container.stack.newest.id,
-            layer_id=container.pool.part.id,
-            time_ns=time.time_ns(),
-            look=self._look,
-        )
+        return new_header(self.container, self._journals, self._look)
 
     # --- calls of the shells ------------------------------------------------------------------------------------------
 

@@ -255,22 +255,22 @@ class Keys:
     def remove(self, key: str) -> bool:
         """Remove a value; whether there was one."""
         with self._container.lock:
-            there = not isinstance(self._find(_parts(key)), Directory | None)
-            if there:
-                self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(key)), key)
-            return there
+            return not isinstance(self._find(_parts(key)), Directory | None) and self._change(key)
 
     def remove_below(self, path: str) -> bool:
         """Remove all values below a path ("": everything); whether it led to any, or to a directory without."""
         with self._container.lock:
-            there = isinstance(self._find(_parts(path)), Directory)
-            if there:
-                self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(path)), path)
-            return there
+            return isinstance(self._find(_parts(path)), Directory) and self._change(path)
 
     def remove_any(self, path: str) -> None:
         """Whichever of both it is."""
-        self.remove(path) or self.remove_below(path)
+        with self._container.lock:
+            if self._find(_parts(path)) is not None:
+                self._change(path)
+
+    def _change(self, path: str) -> bool:
+        self.tree.change_whole(Op.REMOVE, lambda: self._remove(_parts(path)), path)
+        return True
 
     def _remove(self, parts: Sequence[str]) -> None:
         self.tree.check_change(None)

@@ -50,7 +50,7 @@ def _clear_below(tree: Tree, directory: Directory) -> None:
         if isinstance(child, Directory):
             if child is not tree.control.directory:
                 _clear_below(tree, child)
-                tree.take_out(child)
+                tree.namespace.detach(child)
             continue
         del directory.children[name]
         for binding in [one for one in child.bindings if one.directory is directory and one.name == name]:
@@ -81,7 +81,7 @@ def _let_go_of(tree: Tree, zarr: ZarrArray, coord: Coord) -> None:
         tree.nameless(reader)
     if file is not None:
         if file.opens and file.draft is None:
-            file.kept = bytes(tree.files.whole(file))
+            tree.files.keep(file)
         let_go(tree, zarr, coord)
 
 

@@ -457,10 +457,6 @@ class Tree(Nodes):
         """Chunk files become plain files."""
         self.adoption.release_chunks(zarr)
 
-    def take_out(self, directory: Directory) -> None:
-        """An empty directory is no part of the tree any more."""
-        self.namespace.detach(directory)
-
     def watch(self, directory: Directory) -> None:
         """At the next commit, see whether this directory's array is gone, and whether it needs a marker."""
         self._touched[directory] = None
