@@ -2,6 +2,7 @@
 //! The arrays are those of programs/values.py.
 
 use std::error::Error;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,8 @@ fn builder(name: &str) -> Result<ArrayBuilder, Box<dyn Error>> {
         "v3-gzip" => drop(builder.bytes_to_bytes_codecs(vec![gzip])),
         "v3-zstd" => drop(builder.bytes_to_bytes_codecs(vec![Arc::new(ZstdCodec::new(3, false))])),
         "v3-sharded" => {
-            let mut sharding = ShardingCodecBuilder::new(vec![1, 10].try_into()?, &data_type::int32());
+            let inner = [1u64, 10].into_iter().map(NonZeroU64::try_from).collect::<Result<Vec<_>, _>>()?;
+            let mut sharding = ShardingCodecBuilder::new(inner, &data_type::int32());
             sharding.bytes_to_bytes_codecs(vec![gzip]);
             builder.array_to_bytes_codec(Arc::new(sharding.build()));
         }
