@@ -14,20 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.array import Array, PackedRef
+from arrayfs.container.copies import BlockCopies, unchanged_places
 from arrayfs.container.dictionary import AttributeDictionary, values_in_use
 from arrayfs.container.grid import Coord, Grid
-from arrayfs.container.index import ALL, SpanEntry
-from arrayfs.container.large import LARGE
-from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack, Span
-from arrayfs.errors import FormatError
 from arrayfs.format.chunkdata import join_elements, stored_size
 from arrayfs.format.dtypes import fill_array
 from arrayfs.format.model import ArrayMeta, ChunkTable
 
-# A block id that no part reaches: a chunk that lies there reads as an error, here and in the crate.
-NO_BLOCK = (1 << 32) - 1
 # A chunk table, and when its chunks were written, (n,) int64, ns.
 Dated = tuple[ChunkTable, NDArray[np.int64]]
 
@@ -39,10 +34,19 @@ class LayerBuilder:
     """
 
     def __init__(
-        self, stack: LayerStack, part: LayerPart, codec: str | None, dictionary: AttributeDictionary | None = None
+        self,
+        stack: LayerStack,
+        part: LayerPart,
+        codec: str | None,
+        dictionary: AttributeDictionary | None = None,
+        copies: BlockCopies | None = None,
     ) -> None:
-        """stack: what the layer comes on top of. dictionary: by default one that goes on from its newest layer's."""
+        """stack: what the layer comes on top of. dictionary: by default one that goes on from its newest layer's.
+
+        copies: blocks of renamed arrays that the part has already.
+        """
         self._stack, self._part = stack, part
+        self._copies = BlockCopies() if copies is None else copies
         self._codec = codec
         self.dictionary = dictionary or AttributeDictionary(stack.newest.footer, lambda: values_in_use(stack))
         self.metas: list[ArrayMeta] = []
@@ -147,32 +151,17 @@ class LayerBuilder:
         return row, 0, size
 
     def _copied(self, array: Array) -> Iterator[Dated]:
-        """Chunks of a renamed array: their blocks copied as they are, for an entry can point only into its own file."""
-        index = array.index
-        coords = index.grid.coords(index.keys)
-        kept = np.flatnonzero([tuple(c) not in array.changes for c in coords.tolist()]) if array.changes else ALL
-        coords, rows, times = coords[kept], index.rows[kept], index.mtimes(0, len(index))[kept]
+        """Chunks of a renamed array, in copies of their blocks."""
+        index, kept = array.index, unchanged_places(array)
+        coords, rows, times = index.grid.coords(index.keys)[kept], index.rows[kept], index.mtimes(0, len(index))[kept]
         for entry, chosen in index.by_entry(kept):
-            yield self._copy_blocks(entry, coords[chosen], rows[chosen]), times[chosen]
-
-    def _copy_blocks(self, entry: SpanEntry, coords: NDArray[np.uint32], rows: NDArray[np.uint32]) -> ChunkTable:
-        layer, chunks = entry.layer, entry.meta.chunks
-        block_rows = layer.block_rows(chunks.block_ids[rows])
-        used, inverse = np.unique(block_rows, return_inverse=True)
-        copies = [self._copy_block(layer, row) for row in used.tolist()]
-        return ChunkTable(coords, np.array(copies, np.uint32)[inverse], chunks.offsets[rows], chunks.sizes[rows])
-
-    def _copy_block(self, layer: Layer, row: int) -> int:
-        """The number of the copy. Damage stays damage: what cannot be read is not there under the new name either."""
-        if row < 0:
-            return NO_BLOCK
-        codec, size = layer.codec(row), layer.block_size(row)
-        try:
-            if layer.stored_size(row) > LARGE:
-                return self._part.add_large(codec, layer.stored_steps(row), size)
-            return self._part.copy_block(codec, layer.read_stored(row), size)
-        except FormatError:
-            return NO_BLOCK
+            chunks, of_entry = entry.meta.chunks, rows[chosen]
+            blocks = entry.layer.block_rows(chunks.block_ids[of_entry])
+            copies = self._copies.numbers(self._part, entry.layer, blocks)
+            yield (
+                ChunkTable(coords[chosen], copies, chunks.offsets[of_entry], chunks.sizes[of_entry]),
+                times[chosen],
+            )
 
 
 def _fill_chunk(array: Array, extent: tuple[int, ...]) -> bytes:

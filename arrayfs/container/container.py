@@ -284,7 +284,7 @@ class Container(CatchingUp):
         sealed = self._seal(tombstones, changed, message)
         layer = self._publish(sealed, changed)
         if layer is None:
-            self.pool.part.cut_back(mark)
+            self.pool.cut_back(mark)
             return None
         chunks = sum(len(meta.chunks) for meta in sealed.footer.arrays)
         return CommitReport(layer.name, sealed.extension.version, layer.blob.size, len(sealed.footer.arrays), chunks)
@@ -294,7 +294,7 @@ class Container(CatchingUp):
 
     def _seal(self, tombstones: list[str], changed: list[Array], message: str) -> SealedPart:
         part = self.pool.part
-        builder = LayerBuilder(self.stack, part, self.options.pool.codec)
+        builder = LayerBuilder(self.stack, part, self.options.pool.codec, copies=self.pool.copies)
         for name in tombstones:
             builder.add_tombstone(name)
         for array in changed:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from arrayfs.container.array import Array, Change, PackedRef
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.copies import BlockCopies
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
 from arrayfs.container.large import STEP, ReadRange, Spilled, steps
@@ -73,6 +74,8 @@ class Pool:
         self._cache = cache
         self._store, self._names = store, names
         self._part: LayerPart | None = None
+        # of renamed arrays, in the part
+        self.copies = BlockCopies()
         # a publication failed: whether the part can still be made durable is to be seen before the next
         self.doubtful = False
 
@@ -98,6 +101,11 @@ class Pool:
         if part is None or self.doubtful or not len(part) or part.part.size - part.synced_size < worth:
             return None
         return part
+
+    def cut_back(self, mark: tuple[int, int]) -> None:
+        """Drop what was appended to the part since `mark`, a commit's: no change lies there."""
+        self.part.cut_back(mark)
+        self.copies.cut_back(len(self.part))
 
     def touch(self, array: Array) -> None:
         """Have the next commit look at `array`."""
@@ -317,6 +325,7 @@ class Pool:
         self.arrays, self.raw, self.raw_size = {}, {}, 0
         self.spilled, self.spilled_size = {}, 0
         self._part, self.doubtful = None, False
+        self.copies = BlockCopies()
 
     def discard(self) -> None:
         """Give up all changes, and the part."""

@@ -1,4 +1,5 @@
-"""The long part of a commit, done before it: changes are packed and synced while others read and write.
+"""The long part of a commit, done before it: changes are packed, blocks of renamed arrays copied, and all of it
+synced while others read and write.
 
 What is left to the commit, under the container's lock, is what changes meanwhile, the footer and the names. Nothing
 here makes anything visible: if the process ends, the part has a few more blocks without a footer.
@@ -7,9 +8,16 @@ here makes anything visible: if the process ends, the part has a few more blocks
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.copies import blocks_of
+from arrayfs.container.layer import Layer
 
 if TYPE_CHECKING:
     from arrayfs.container.container import Container
@@ -33,8 +41,9 @@ def prepare(container: Container) -> None:
         # not more than there is now: writers may be faster than packing
         steps = pool.raw_size // STEP if pool.raw_size >= WORTH and not pool.doubtful else 0
         large = 0 if pool.doubtful else len(pool.spilled)
+        renamed = [] if pool.doubtful else _renamed(container)
     packing: list[Callable[[], None]] = [*[partial(pool.pack, STEP)] * steps, *[pool.pack_spilled] * large]
-    for pack in packing:
+    for pack in chain(packing, _copying(container, renamed)):
         with lock:
             pack()
         time.sleep(PAUSE)
@@ -48,3 +57,34 @@ def prepare(container: Container) -> None:
         with lock:
             pool.doubtful = True
         raise
+
+
+def _renamed(container: Container) -> list[tuple[Layer, NDArray[np.int64]]]:
+    """The blocks that a commit would copy, by layer; none if that is little."""
+    pool = container.pool
+    arrays = [array for array in pool.arrays if array.origin not in (None, array.name)]
+    blocks = [(layer, pool.copies.missing(layer, rows)) for array in arrays for layer, rows in blocks_of(array)]
+    size = sum(sum(map(layer.stored_size, rows.tolist())) for layer, rows in blocks)
+    return blocks if size >= WORTH else []
+
+
+def _copying(container: Container, blocks: list[tuple[Layer, NDArray[np.int64]]]) -> Iterator[Callable[[], None]]:
+    """Steps that copy them."""
+    for layer, rows in blocks:
+        batch: list[int] = []
+        size = 0
+        for row in rows.tolist():
+            batch.append(row)
+            size += layer.stored_size(row)
+            if size >= STEP:
+                yield partial(_copy, container, layer, batch)
+                batch, size = [], 0
+        yield partial(_copy, container, layer, batch)
+
+
+def _copy(container: Container, layer: Layer, rows: list[int]) -> None:
+    pool = container.pool
+    if layer not in container.stack.layers:
+        return  # its files were exchanged meanwhile; the commit copies from others
+    for row in pool.copies.missing(layer, np.array(rows, np.int64)).tolist():
+        pool.copies.copy(pool.part, layer, row)

@@ -116,6 +116,48 @@ def test_what_is_packed_and_then_changes_is_committed_as_it_is(tree: JournaledTr
         assert get(tree, "new") == b"newer"
 
 
+@pytest.mark.parametrize("act", ["look", "rewrite", "remove", "rename back", "rename on"])
+def test_blocks_of_what_was_renamed_are_copied_before_the_lock(tree: JournaledTree, act: str) -> None:
+    tree.rename(ROOT, "old", ROOT, "moved", no_replace=False)
+    copied: list[int] = []
+
+    def meanwhile() -> None:
+        copied.append(len(tree.container.pool.part))
+        if act == "rewrite":
+            put(tree, "moved", b"newer")
+        elif act == "remove":
+            tree.unlink(ROOT, "moved")
+        elif act != "look":
+            tree.rename(ROOT, "moved", ROOT, {"rename back": "old", "rename on": "further"}[act], no_replace=False)
+
+    assert commit_with(tree, meanwhile).done
+    assert copied == [2]  # one block of `new`, and one of `old`
+    layer = tree.container.stack.newest
+    of_rewriting, of_extension = int(act == "rewrite"), 1
+    assert len(layer.footer.blocks) == copied[0] + of_rewriting + of_extension
+    with open_tree(f"{tree.container.store.url}/t.af").container as reader:
+        files = {name.removeprefix(".arrayfs/files/") for name in reader.names_of_arrays()}
+    name = {"rename back": "old", "rename on": "further", "remove": None}.get(act, "moved")
+    assert files == {"new", name} - {None}
+    if name is not None:
+        assert get(tree, name) == (b"newer" if act == "rewrite" else OLD)
+
+
+def test_copies_of_a_commit_that_came_second_are_made_again(
+    tree: JournaledTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrayfs.container.prepare.WORTH", 1 << 40)
+    tree.rename(ROOT, "old", ROOT, "moved", no_replace=False)
+
+    def be_first() -> None:
+        with open_tree(f"{tree.container.store.url}/t.af", mode="a").container as other:
+            other.define("other", other.get(".arrayfs/files/old").spec, {})
+
+    assert commit_with(tree, be_first).done
+    assert tree.container.stack.newest.name == "t.3.af"
+    assert get(tree, "moved") == OLD
+
+
 def test_two_commits_at_once_are_one_after_the_other(tree: JournaledTree) -> None:
     second = threading.Thread(target=tree.commit, daemon=True)
     commit_with(tree, second.start)
