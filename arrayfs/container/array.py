@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
-from arrayfs.container.grid import Coord, Grid
-from arrayfs.container.index import ChunkIndex, ChunkRef, build_index
+from arrayfs.container.grid import Coord, Grid, grid_of
+from arrayfs.container.index import FEW, ChunkIndex, ChunkRef, build_index
 from arrayfs.container.large import ReadRange, Spilled
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
@@ -78,7 +78,7 @@ class Array:
     ) -> None:
         self.name = name
         self.spec = spec
-        self.grid = Grid(spec.shape, spec.chunk_shape)
+        self.grid = grid_of(spec.shape, spec.chunk_shape)
         self.span = span
         self.origin = name if span else None
         self.changes: dict[Coord, Change] = {}
@@ -166,7 +166,10 @@ class Array:
     def stored_bytes(self) -> int:
         """Bytes that all chunks take in the container, each its share of its compressed block."""
         index = self.index
-        total = int(index.stored_shares(0, len(index)).sum()) if len(index) else 0
+        if len(index) <= FEW:
+            total = sum(index.describe(place)[1] for place in range(len(index)))
+        else:
+            total = int(index.stored_shares(0, len(index)).sum())
         for coord, change in self.changes.items():
             place = index.place(coord)
             if place is not None:

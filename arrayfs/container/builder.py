@@ -151,8 +151,11 @@ class LayerBuilder:
         return row, 0, size
 
     def _copied(self, array: Array) -> Iterator[Dated]:
-        """Chunks of a renamed array, in copies of their blocks."""
-        index, kept = array.index, unchanged_places(array)
+        """Chunks that the array has under another name below, in copies of their blocks."""
+        index = array.index
+        if not len(index):
+            return  # a new array, as most are
+        kept = unchanged_places(array)
         coords, rows, times = index.grid.coords(index.keys)[kept], index.rows[kept], index.mtimes(0, len(index))[kept]
         for entry, chosen in index.by_entry(kept):
             chunks, of_entry = entry.meta.chunks, rows[chosen]

@@ -6,6 +6,7 @@ everything below one leading coordinate is one slice of it.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -112,3 +113,9 @@ class Grid:
         return tuple(
             min(chunk, length - c * chunk) for c, chunk, length in zip(coord, self.chunk_shape, self.shape, strict=True)
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def grid_of(shape: tuple[int, ...], chunk_shape: tuple[int, ...]) -> Grid:
+    """`Grid`, made once for arrays of the same shapes: of small files there may be a million."""
+    return Grid(shape, chunk_shape)

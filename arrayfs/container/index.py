@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.columns import numbers
-from arrayfs.container.grid import Coord, Grid
+from arrayfs.container.grid import Coord, Grid, grid_of
 from arrayfs.container.layer import Layer
 from arrayfs.errors import FormatError
 from arrayfs.format.model import ArrayMeta, ChunkTable
@@ -23,6 +23,8 @@ Keys = NDArray[np.uint64]
 Places = NDArray[np.uint32]
 Chosen = NDArray[np.intp] | slice
 ALL = slice(None)
+# So many chunks are looked at one by one in less time than numpy takes to begin.
+FEW = 8
 # A table may say any size of a block; what is shown of it has to fit a signed number of 64 bits.
 _MOST_TAKEN = 1 << 62
 
@@ -278,7 +280,9 @@ class ChunkIndex:
 
 def build_index(span: Sequence[SpanEntry]) -> ChunkIndex:
     """The index of an array from its span, oldest entry first. Cost: one sort over its chunks."""
-    grid = Grid(span[-1].meta.shape, span[-1].meta.chunk_shape)
+    grid = grid_of(span[-1].meta.shape, span[-1].meta.chunk_shape)
+    if len(span) == 1 and len(span[0].meta.chunks) == 1:
+        return _index_of_one(grid, span)
     found = [_found(span, numbers, limits, grid) for numbers, limits in _runs(span, grid)]
     if not found:
         none = np.zeros(0, np.uint32)
@@ -291,6 +295,16 @@ def build_index(span: Sequence[SpanEntry]) -> ChunkIndex:
         np.concatenate([one.rows for one in found]),
         np.concatenate([one.holes for one in found]),
     )
+
+
+def _index_of_one(grid: Grid, span: Sequence[SpanEntry]) -> ChunkIndex:
+    """`build_index` of one entry with one chunk, as most small files are."""
+    layer, chunks = span[0].layer, span[0].meta.chunks
+    (coord,) = chunks.coords.tolist()
+    key = grid.key_inside(coord)
+    keys = [] if key is None or is_hole(layer, chunks)[0] else [key]
+    zeros = np.zeros(len(keys), np.uint32)
+    return ChunkIndex(grid, span, np.array(keys, np.uint64), zeros, zeros)
 
 
 class _Found(NamedTuple):

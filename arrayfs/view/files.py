@@ -314,7 +314,7 @@ class Files:
         array = self.backing(binding)
         new = array is None
         if array is None:
-            array = binding.array = container.define(self.array_name(binding), plain.spec_of(0), {})
+            array = binding.array = container.define(self.array_name(binding), plain.spec_of(draft.size), {})
         plain.store(container, array, draft, file.mtime_ns, new=new)
         file.size = draft.size
         container.set_attributes(array, plain.attributes_of(draft.size, file.mode, file.mtime_ns))

@@ -117,7 +117,8 @@ def store(container: Container, array: Array, draft: Draft, mtime_ns: int, *, ne
     new: the array has nothing of what the draft lies over.
     """
     pieces = spec_of(draft.size)
-    _drop_cut_off(container, array, draft, mtime_ns)
+    if not new:
+        _drop_cut_off(container, array, draft, mtime_ns)
     if pieces.shape != array.spec.shape:
         container.respec(array, pieces, mtime_ns)
     for number, piece in draft.all_pieces() if new else draft.changed():
