@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from arrayfs.api.array import Array
@@ -22,11 +23,14 @@ from arrayfs.errors import (
     ObjectExistsError,
     OpaqueArrayError,
     ReadOnlyError,
+    SourceError,
     VersionError,
 )
 
 if TYPE_CHECKING:
     from arrayfs.api.zarr_store import ZarrStore
+    from arrayfs.copying.import_from import import_from
+    from arrayfs.copying.importing import Imported
 
 __all__ = [
     "Array",
@@ -40,22 +44,31 @@ __all__ = [
     "EntryExistsError",
     "FormatError",
     "Group",
+    "Imported",
     "LimitError",
     "MissingObjectError",
     "ObjectExistsError",
     "OpaqueArrayError",
     "ReadOnlyError",
+    "SourceError",
     "Statistics",
     "VersionError",
     "ZarrStore",
+    "import_from",
     "open",
 ]
 
 
-def __getattr__(name: str) -> object:
-    """The store needs zarr, which is imported with the first look at it and not before."""
-    if name == "ZarrStore":
-        from arrayfs.api.zarr_store import ZarrStore
+_LATER = {
+    "Imported": "arrayfs.copying.importing",
+    "ZarrStore": "arrayfs.api.zarr_store",
+    "import_from": "arrayfs.copying.import_from",
+}
 
-        return ZarrStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    """What is imported with the first look at it: the store needs zarr, and an import many modules."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_LATER[name]), name)
+    return found

@@ -100,6 +100,10 @@ class UnconvertibleError(ArrayFSError, ValueError):
     """An opaque array that cannot be a native one with exactly the same values; the message says why."""
 
 
+class SourceError(ArrayFSError, ValueError):
+    """Something to be imported that cannot be read, or has no form in a container; the message names it."""
+
+
 class MountError(ArrayFSError, RuntimeError):
     """A mount that could not be made, reached or ended."""
 

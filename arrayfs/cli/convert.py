@@ -9,12 +9,12 @@ import click
 
 from arrayfs.cli import control, text
 from arrayfs.cli.commit import echo_commit
-from arrayfs.cli.decoding import ZarrDecoder, require
 from arrayfs.cli.progress import bar
 from arrayfs.cli.writing import opened_for_writing
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
+from arrayfs.copying.decoding import ZarrDecoder, require
 from arrayfs.errors import ArrayNotFoundError, UnconvertibleError
 from arrayfs.view.conversion import Conversion, arrays_of, is_native, plan
 from arrayfs.view.converting import Converted, encoded_size, planned
@@ -113,7 +113,7 @@ def _plans(container: Container, wanted: Sequence[str]) -> tuple[list[Conversion
             continue
         try:
             conversion = plan(tree, directory)
-            ZarrDecoder(conversion.decoding)
+            ZarrDecoder(conversion.form.decoding)
         except UnconvertibleError as error:
             refused[path] = str(error)
         else:

@@ -17,6 +17,7 @@ from arrayfs.cli.create import create
 from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
 from arrayfs.cli.exit_codes import MEANING, ExitCode
+from arrayfs.cli.import_ import import_
 from arrayfs.cli.info import info
 from arrayfs.cli.journal import journal
 from arrayfs.cli.log import log
@@ -103,6 +104,7 @@ COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
     *(log, show, diff, blame, restore, tag),
+    *(import_,),
     *(compact, convert, verify, repair, journal),
 )
 

@@ -42,24 +42,35 @@ _DECODING: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Conversion:
-    """One opaque array, and what it is to be.
+class NativeForm:
+    """What the document of an array would say if its chunks were numbers.
 
-    path: shown path of its directory. zarr: as it is. outer: shape of its chunk files, elements. document_name,
-    document: the document to be replaced, and its new content. now: what that says; spec: of the native array.
-    decoding: the old document's members by which chunks are decoded, as a document. codecs: their names, for people.
-    name: the container's name of the native array.
+    path: of its directory, for people. was: what the old document says. document_name, document: the document to be
+    replaced, and its new content. now: what that says; spec: of the native array. decoding: the old document's members
+    by which chunks are decoded, as a document. codecs: their names, for people.
     """
 
     path: str
-    zarr: ZarrArray
-    outer: tuple[int, ...]
+    was: ArrayDocument
     document_name: str
     document: bytes
     now: ArrayDocument
     spec: ArraySpec
     decoding: dict[str, bytes]
     codecs: str
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """Shape of its chunk files as they are, elements."""
+        return self.was.chunk_shape
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One opaque array of a container, and what it is to be. zarr: as it is; name: the native array's."""
+
+    form: NativeForm
+    zarr: ZarrArray
     name: str
 
 
@@ -90,13 +101,26 @@ def plan(tree: Tree, directory: Directory) -> Conversion:
         raise UnconvertibleError("it has documents of both Zarr formats, which may share their chunks")
     zattrs = directory.children.get(".zattrs")
     attributes = bytes(tree.content(zattrs)) if isinstance(zattrs, File) else None
-    version = tree.container.stack.newest.footer.version
+    path = "/".join(directory.path())
+    form = native_form(path, name, old, attributes, tree.container.stack.newest.footer.version)
+    conversion = Conversion(form, zarr, tree.documents.array_name(directory))
+    _check_names(tree, conversion)
+    return conversion
+
+
+def native_form(path: str, name: str, old: dict[str, Any], attributes: bytes | None, version: int) -> NativeForm:
+    """What an array's document would say for chunks of numbers.
+
+    name, old: of the document; attributes: the `.zattrs` beside it; version: of the container's footers.
+    Raises UnconvertibleError with the reason if the container cannot keep exactly the same.
+    """
+    look = 2 if name == ".zarray" else 3
     try:
-        codecs = _codecs(zarr.look, old)
-        was = _parse(zarr.look, dump_json(old), attributes, version)
-        for new in _candidates(zarr.look, old, was):
+        codecs = _codecs(look, old)
+        was = _parse(look, dump_json(old), attributes, version)
+        for new in _candidates(look, old, was):
             data = dump_json(new)
-            now = _parse(zarr.look, data, attributes, version)
+            now = _parse(look, data, attributes, version)
             if now.native is not None:
                 break
         else:
@@ -105,20 +129,8 @@ def plan(tree: Tree, directory: Directory) -> Conversion:
             raise ValueError("zarr-python reads a single text, or bytes, without the zeros at its end")
     except ValueError as error:
         raise UnconvertibleError(str(error)) from None
-    conversion = Conversion(
-        path="/".join(directory.path()),
-        zarr=zarr,
-        outer=was.chunk_shape,
-        document_name=name,
-        document=data,
-        now=now,
-        spec=now.native,
-        decoding={name: dump_json({key: value for key, value in old.items() if key in _DECODING})},
-        codecs=", ".join(codecs),
-        name=tree.documents.array_name(directory),
-    )
-    _check_names(tree, conversion)
-    return conversion
+    decoding = {name: dump_json({key: value for key, value in old.items() if key in _DECODING})}
+    return NativeForm(path, was, name, data, now, now.native, decoding, ", ".join(codecs))
 
 
 def _array_document(tree: Tree, directory: Directory) -> tuple[str, dict[str, Any]] | None:
@@ -210,10 +222,10 @@ def _inner_chunk_shape(codecs: object, outer: tuple[int, ...]) -> tuple[int, ...
 
 def _check_names(tree: Tree, conversion: Conversion) -> None:
     """Raise UnconvertibleError if something else has the array's name, or that of one of its chunks."""
-    container, now = tree.container, conversion.now
+    container, now = tree.container, conversion.form.now
     if conversion.name in container:
         raise UnconvertibleError(f"the container has another array {conversion.name!r}")
-    below = plain.FILES + (f"{conversion.path}/" if conversion.path else "")
+    below = plain.FILES + (f"{conversion.form.path}/" if conversion.form.path else "")
     counts = Grid(now.shape, now.chunk_shape).counts
     for name in container.names_of_arrays():
         if not name.startswith(below):

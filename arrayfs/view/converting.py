@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from arrayfs.errors import ArrayFSError, ChecksumError, UnconvertibleError
 from arrayfs.format.chunkdata import join_elements
 from arrayfs.format.dtypes import element_size, fill_array, numpy_dtype
 from arrayfs.view import plain
-from arrayfs.view.conversion import Conversion
+from arrayfs.view.conversion import Conversion, NativeForm
 from arrayfs.view.draft import Draft
 from arrayfs.view.fills import padding_element
 from arrayfs.view.regions import Region, chunks_of, regions
@@ -67,7 +67,8 @@ def encoded_size(conversion: Conversion) -> int:
 
 def planned(conversion: Conversion) -> Converted:
     """What a conversion would come to."""
-    return Converted(conversion.path, conversion.codecs, encoded_size(conversion), conversion.spec.chunk_shape)
+    form = conversion.form
+    return Converted(form.path, form.codecs, encoded_size(conversion), form.spec.chunk_shape)
 
 
 def convert(
@@ -79,12 +80,14 @@ def convert(
     cannot be had, or kept exactly; FormatError if a chunk is damaged; both name array and chunk. Discard the changes
     then.
     """
-    done = planned(conversion)
-    new = container.define(conversion.name, conversion.spec, dict(conversion.now.typed))
+    done, form = planned(conversion), conversion.form
+    new = container.define(conversion.name, form.spec, dict(form.now.typed))
     stored = 0
-    for region, values in _decoded(conversion, open_decoder(conversion.decoding), progress):
-        for coord, content, mtime_ns in _cut(conversion, region, values):
-            container.put(new, coord, content, mtime_ns)
+    for region, values in _decoded(conversion, open_decoder(form.decoding), progress):
+        for coord, content in cut(form, region, values):
+            if content is None:
+                continue
+            container.put(new, coord, content, conversion.zarr.array.mtime_ns(file_of(form, coord)))
             stored += _mark(coord, content)
     _check(container, new, stored % _MODULUS)
     container.remove(container.get(conversion.zarr.array.name))
@@ -98,58 +101,73 @@ def convert(
 def _decoded(
     conversion: Conversion, decoder: Decoder, progress: Callable[[int], None]
 ) -> Iterator[tuple[Region, NDArray[Any]]]:
-    zarr, spec = conversion.zarr, conversion.spec
+    zarr = conversion.zarr
     coords = [tuple(coord) for coord in zarr.listed_coords(()).tolist()]
-    element = element_size(spec.dtype) or _TEXT_SIZE
     files: dict[str, bytes | memoryview] = {}
-    for region in regions(Grid(spec.shape, conversion.outer), spec.chunk_shape, coords, element, REGION_SIZE):
+    for region in regions_of(conversion.form, coords):
         files = files or {"/".join(zarr.keys.components(coord)): zarr.read(coord) for coord in region.coords}
-        try:
-            values = decoder.read(files, tuple(map(slice, region.start, region.stop)))
-        except ArrayFSError:
-            raise
-        except Exception as error:  # whatever a codec says of bytes that are not its own
-            which = " to ".join(dict.fromkeys(map(str, (region.coords[0], region.coords[-1]))))
-            text = f"{conversion.path}: chunk {which} cannot be decoded: {type(error).__name__}: {error}"
-            raise UnconvertibleError(text) from error
-        yield region, _as_stored(conversion, values)
+        yield region, decode(conversion.form, region, files, decoder)
         if region.last:
             progress(sum(map(len, files.values())))
             files = {}
 
 
-def _as_stored(conversion: Conversion, values: NDArray[Any]) -> NDArray[Any]:
+def regions_of(form: NativeForm, coords: Sequence[Coord]) -> Iterator[Region]:
+    """The regions in which an array is decoded of which there are these chunk files, in C order."""
+    grid, spec = Grid(form.spec.shape, form.outer), form.spec
+    return regions(grid, spec.chunk_shape, coords, element_size(spec.dtype) or _TEXT_SIZE, REGION_SIZE)
+
+
+def decode(form: NativeForm, region: Region, files: Mapping[str, bytes | memoryview], decoder: Decoder) -> NDArray[Any]:
+    """The elements of a region, little-endian. files: its chunk files by their keys.
+
+    Raises UnconvertibleError, naming array and chunks, for what cannot be decoded, or decodes to another type.
+    """
+    try:
+        values = decoder.read(files, tuple(map(slice, region.start, region.stop)))
+    except ArrayFSError:
+        raise
+    except Exception as error:  # whatever a codec says of bytes that are not its own
+        which = " to ".join(dict.fromkeys(map(str, (region.coords[0], region.coords[-1]))))
+        text = f"{form.path}: chunk {which} cannot be decoded: {type(error).__name__}: {error}"
+        raise UnconvertibleError(text) from error
+    return _as_stored(form, values)
+
+
+def _as_stored(form: NativeForm, values: NDArray[Any]) -> NDArray[Any]:
     """The values little-endian, as they are otherwise. Raises UnconvertibleError for another type."""
-    dtype = conversion.spec.dtype
+    dtype = form.spec.dtype
     varies = element_size(dtype) is None
     # text and bytes of fixed length lose zeros at their end
     fits = values.dtype.kind not in "SU" if varies else values.dtype.newbyteorder("<") == numpy_dtype(dtype)
     if not fits:
-        raise UnconvertibleError(f"{conversion.path}: its chunks decode to {values.dtype}, not to {dtype.name}")
+        raise UnconvertibleError(f"{form.path}: its chunks decode to {values.dtype}, not to {dtype.name}")
     return values if varies else values.astype(numpy_dtype(dtype), copy=False)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _cut(conversion: Conversion, region: Region, values: NDArray[Any]) -> Iterator[tuple[Coord, bytes, int]]:
-    """The stored chunks of a region: coordinate, content, time.
+def cut(form: NativeForm, region: Region, values: NDArray[Any]) -> Iterator[tuple[Coord, bytes | None]]:
+    """The stored chunks of a region: coordinate and content, as far as there were chunk files.
 
-    Only those that there were; in a shard, which says nothing of what it does not have, only those that are not fill.
+    None: no chunk; of a shard, which says nothing of what it does not have, what is nothing but fill.
     """
-    spec, outer, there = conversion.spec, conversion.outer, set(region.coords)
+    spec, outer, there = form.spec, form.outer, set(region.coords)
     for coord in chunks_of(region, spec.chunk_shape):
-        first = tuple(c * n for c, n in zip(coord, spec.chunk_shape, strict=True))
-        file = tuple(a // n for a, n in zip(first, outer, strict=True))
-        if file not in there:
+        if file_of(form, coord) not in there:
             continue
+        first = tuple(c * n for c, n in zip(coord, spec.chunk_shape, strict=True))
         box = zip(first, spec.chunk_shape, region.start, region.stop, strict=True)
         place: tuple[Any, ...] = tuple(slice(a - s, min(a + n, e) - s) for a, n, s, e in box)
         part = values[(*place, ...)]  # `...`: a scalar stays an array
-        content = _content(conversion.path, spec, part)
-        if outer != spec.chunk_shape and content == _fill(spec, part.shape):
-            continue
-        yield coord, content, conversion.zarr.array.mtime_ns(file)
+        content = _content(form.path, spec, part)
+        yield coord, None if outer != spec.chunk_shape and content == _fill(spec, part.shape) else content
+
+
+def file_of(form: NativeForm, coord: Coord) -> Coord:
+    """The chunk file that a native chunk comes out of."""
+    return tuple(c * n // m for c, n, m in zip(coord, form.spec.chunk_shape, form.outer, strict=True))
 
 
 def _content(path: str, spec: ArraySpec, part: NDArray[Any]) -> bytes:
@@ -197,10 +215,11 @@ def _mark(coord: Coord, content: bytes | memoryview) -> int:
 
 def _rewrite(container: Container, conversion: Conversion) -> None:
     """Put the new document in the place of the old one; its mode and what else is kept with it stay."""
-    place = f"{conversion.path}/" if conversion.path else ""
-    array = container.get(f"{plain.FILES}{place}{conversion.document_name}")
+    form = conversion.form
+    place = f"{form.path}/" if form.path else ""
+    array = container.get(f"{plain.FILES}{place}{form.document_name}")
     draft = Draft(None, 0)
-    draft.write(0, conversion.document)
+    draft.write(0, form.document)
     mtime_ns = container.stack.newest.time_ns
     _, mode, _ = plain.read_attributes(array)
     plain.store(container, array, draft, mtime_ns)

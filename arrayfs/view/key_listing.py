@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def keys_in(tree: Tree, directory: Directory) -> Iterator[str]:
     """The keys below a directory, relative to it. The lock is held while a directory is looked at, not in between."""
     if directory.owner is not None:
-        yield from _chunk_keys(tree, directory.owner, directory)
+        yield from chunk_keys(tree, directory.owner, directory)
     yield from _walk(tree, directory)
 
 
@@ -46,7 +46,7 @@ def _walk(tree: Tree, directory: Directory) -> Iterator[str]:
                 taken.add(f"{name}/{key}")
             yield f"{name}/{key}"
     if zarr is not None:
-        yield from (key for key in _chunk_keys(tree, zarr, directory) if key not in taken)
+        yield from (key for key in chunk_keys(tree, zarr, directory) if key not in taken)
 
 
 def _look(tree: Tree, directory: Directory) -> tuple[list[str], list[tuple[str, Directory]], ZarrArray | None]:
@@ -62,7 +62,7 @@ def _look(tree: Tree, directory: Directory) -> tuple[list[str], list[tuple[str, 
         return names, directories, tree.documents.zarr(directory)
 
 
-def _chunk_keys(tree: Tree, zarr: ZarrArray, directory: Directory) -> Iterator[str]:
+def chunk_keys(tree: Tree, zarr: ZarrArray, directory: Directory) -> Iterator[str]:
     """The paths of an array's chunks below its root, or below one of its chunk directories."""
     components = () if directory is zarr.root else directory.components
     with tree.container.lock:

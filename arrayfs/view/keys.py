@@ -8,18 +8,18 @@ that no path can be ("", "a//b", "..") has no value, and cannot be given one.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
-from arrayfs.errors import NotDirectoryError, RefusedError
+from arrayfs.errors import ChunkFileError, NotDirectoryError, RefusedError
 from arrayfs.format.log import Op
 from arrayfs.view import removal
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.content import cut, size_of
 from arrayfs.view.handles import OpenFile
-from arrayfs.view.key_listing import keys_in, names_in
+from arrayfs.view.key_listing import chunk_keys, keys_in, names_in
 from arrayfs.view.nodes import FILE_MODE, Directory, File
 from arrayfs.view.paths import CONTROL_NAME
 
@@ -171,6 +171,37 @@ class Keys:
         with self._container.lock:
             return isinstance(key, str) and not isinstance(self._find(_parts(key)), Directory | None)
 
+    def holds(self, key: str, content: Value) -> bool:
+        """Whether the value is this; of a chunk that the array's shape cuts, what lies outside does not count."""
+        reading = self.plan(key)
+        if reading is None:
+            return False
+        now = reading.fetch()
+        return now == content or self._is_cut_to(key, content, now)
+
+    def _is_cut_to(self, key: str, content: Value, now: Value) -> bool:
+        with self._container.lock:
+            place = self._place(_parts(key))
+            if place is None or not place[0].is_clipped(place[1]):
+                return False
+            chunks, extent = place[0].chunks, place[0].array.grid.extent(place[0].stored(place[1]))
+            try:
+                return chunks.to_file(chunks.from_file(content, extent), extent) == now
+            except ChunkFileError:
+                return False
+
+    def holds_parts(self, key: str, size: int, parts: Iterable[Value]) -> bool:
+        """The same for a value of `size` bytes that comes in parts."""
+        if self.size(key) != size:
+            return False
+        offset = 0
+        for part in parts:
+            reading = self.plan(key, slice(offset, offset + len(part)))
+            if reading is None or reading.fetch() != part:
+                return False
+            offset += len(part)
+        return offset == size
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def put(self, key: str, content: Value, *, replace: bool = True) -> bool:
@@ -179,17 +210,20 @@ class Keys:
         Raises RefusedError for a key that no path can be, IsDirectoryError and NotDirectoryError where one key's path
         would lead through another's value.
         """
-        parts = _parts(key)
-        if not parts or not _IN_NO_PATH.isdisjoint(parts):
-            raise RefusedError(errno.EINVAL, f"{key!r} can be no path of a file")
+        parts = _checked_parts(key)
         with self._container.lock:
             if not replace and self._find(parts) is not None:
                 return False
             if len(content) > ONE_RECORD:
-                self._write(parts, content)
+                self._write(parts, [content])
             else:
                 self.tree.change_whole(Op.PUT, lambda: self._put(parts, content), key, content)
             return True
+
+    def put_parts(self, key: str, contents: Iterable[Value]) -> None:
+        """Set a value that comes in parts, so that it need not be in memory as a whole. Raises as `put` does."""
+        with self._container.lock:
+            self._write(_checked_parts(key), contents)
 
     def _put(self, parts: Sequence[str], content: Value) -> None:
         self.tree.check_change(None)
@@ -235,17 +269,20 @@ class Keys:
             directory = below
         return directory
 
-    def _write(self, parts: Sequence[str], content: Value) -> None:
-        """Set a value that is too large for one record, as a program that writes a file does."""
+    def _write(self, parts: Sequence[str], contents: Iterable[Value]) -> None:
+        """Set a value that may be too large for one record, as a program that writes a file does."""
         tree, parent = self.tree, self.tree.root.ino
         for name in parts[:-1]:
             attr = tree.lookup(parent, name) or tree.mkdir(parent, name, 0o755)
             parent = attr.ino
         _, file = tree.make(parent, parts[-1], FILE_MODE & 0o7777, exclusive=False, write=True, truncate=True)
-        view = memoryview(content)
+        end = 0
         try:
-            for offset in range(0, len(view), PIECE):
-                file.write(offset, bytes(view[offset : offset + PIECE]))
+            for content in contents:
+                view = memoryview(content)
+                for offset in range(0, len(view), PIECE):
+                    file.write(end + offset, bytes(view[offset : offset + PIECE]))
+                end += len(view)
             file.flush()
         finally:
             file.release()
@@ -291,6 +328,15 @@ class Keys:
             start = f"{path}/" if path else ""
             yield from (start + key for key in keys_in(self.tree, directory) if key.startswith(begin))
 
+    def chunks(self, path: str) -> Iterator[str]:
+        """The keys of all chunks of the array at a path; none if there is no array."""
+        with self._container.lock:
+            directory = self._find(_parts(path))
+            zarr = self.tree.documents.zarr(directory) if isinstance(directory, Directory) else None
+        if zarr is not None:
+            start = f"{path}/" if path else ""
+            yield from (start + key for key in chunk_keys(self.tree, zarr, zarr.root))
+
     def names(self, path: str) -> list[str]:
         """What stands directly below a path: last parts of keys, and beginnings of longer ones."""
         with self._container.lock:
@@ -300,3 +346,10 @@ class Keys:
 
 def _parts(key: str) -> list[str]:
     return key.split("/") if key else []
+
+
+def _checked_parts(key: str) -> list[str]:
+    parts = _parts(key)
+    if not parts or not _IN_NO_PATH.isdisjoint(parts):
+        raise RefusedError(errno.EINVAL, f"{key!r} can be no path of a file")
+    return parts

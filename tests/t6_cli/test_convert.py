@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec
 from zarr.storage import MemoryStore
 
-from arrayfs.cli.decoding import ZarrDecoder
+from arrayfs.copying.decoding import ZarrDecoder
 from arrayfs.cli.exit_codes import ExitCode
 from arrayfs.container.array import Array
 from arrayfs.container.container import Container

@@ -1,0 +1,249 @@
+"""HDF5 and NetCDF4 files as groups and arrays of numbers. h5py is optional, and imported when such a file is opened.
+
+Every object comes once, under the first name that leads to it; further names and soft links are noted. What Zarr has no
+form for is left out and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.grid import Coord
+from arrayfs.copying.hdf5_attributes import FILL, as_json, encoded_fill, kept_names, text_of
+from arrayfs.copying.numeric import Box, GroupOf, Numbers, NumberSource, chunk_shape
+from arrayfs.copying.zarr_types import TEXT, zarr_type
+from arrayfs.errors import SourceError
+
+_NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_NETCDF_MARKS = ("_NCProperties", "_Netcdf4Dimid", "_nc3_strict")
+
+
+class Hdf5(NumberSource):
+    """The groups and datasets of one file."""
+
+    def __init__(self, path: str, look: int) -> None:
+        """look: the Zarr format of documents. Raises SourceError if h5py is not there, or cannot open the file."""
+        try:
+            import h5py
+        except ImportError as error:
+            raise SourceError(f"{path}: HDF5 and NetCDF4 need h5py (pip install h5py): {error}") from None
+        try:
+            self._file: Any = h5py.File(path, "r")
+        except OSError as error:
+            raise SourceError(f"{path}: {error}") from error
+        nodes: list[GroupOf | Numbers] = []
+        # one thread: HDF5 does one thing at a time, and two threads wait for each other
+        super().__init__(path, nodes, look, threads=1)
+        try:
+            self._scan(nodes, h5py)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    def _scan(self, nodes: list[GroupOf | Numbers], h5py: Any) -> None:
+        found = list(self._objects(h5py))
+        self._netcdf = any(mark in each.attrs for _, each in found for mark in _NETCDF_MARKS)
+        dimensions = {
+            int(each.attrs["_Netcdf4Dimid"]): path.rpartition("/")[2]
+            for path, each in found
+            if "_Netcdf4Dimid" in each.attrs and isinstance(each, h5py.Dataset) and each.is_scale
+        }
+        for path, each in found:
+            if isinstance(each, h5py.Group):
+                nodes.append(GroupOf(path, self._attributes(path, each)))
+            elif not (text_of(each.attrs.get("NAME", "")) or "").startswith(_NOT_A_VARIABLE):
+                try:
+                    nodes.append(self._numbers(path, each, dimensions, h5py))
+                except (SourceError, ValueError, TypeError) as error:
+                    self.remarks.left_out[path] = str(error)
+        self._arrays.update((node.path, node) for node in nodes if isinstance(node, Numbers))
+
+    def _objects(self, h5py: Any) -> Iterator[tuple[str, Any]]:
+        """Path and object of every group and dataset, each group before what is in it, each object once."""
+        seen = {self._place(self._file, h5py): "/"}
+        waiting = [("", self._file)]
+        while waiting:
+            path, group = waiting.pop()
+            yield path, group
+            below = []
+            for name in sorted(group):
+                inner = f"{path}/{name}" if path else name
+                found = self._followed(inner, group, name, h5py)
+                if found is None:
+                    continue
+                place = self._place(found, h5py)
+                if place in seen:
+                    self.remarks.notes[inner] = f"another name of {seen[place]}, where its values are"
+                    continue
+                seen[place] = inner
+                if isinstance(found, h5py.Group):
+                    below.append((inner, found))
+                else:
+                    yield inner, found
+            waiting += reversed(below)
+
+    def _followed(self, path: str, group: Any, name: str, h5py: Any) -> Any:
+        """The object that a name in a group leads to, None (and a remark) if it is none of this file's."""
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.SoftLink):
+            self.remarks.notes[path] = f"a link to {link.path}, where its values are"
+            return None
+        if isinstance(link, h5py.ExternalLink):
+            self.remarks.left_out[path] = f"a link to {link.path} in another file, {link.filename}"
+            return None
+        try:
+            found = group[name]
+        except (KeyError, OSError, RuntimeError) as error:
+            self.remarks.left_out[path] = f"cannot be opened: {error}"
+            return None
+        if isinstance(found, h5py.Group | h5py.Dataset):
+            return found
+        self.remarks.notes[path] = "a named type, which says nothing but how others are stored"
+        return None
+
+    @staticmethod
+    def _place(found: Any, h5py: Any) -> tuple[int, int]:
+        about = h5py.h5o.get_info(found.id)
+        return about.fileno, about.addr
+
+    # --- one object ---------------------------------------------------------------------------------------------------
+
+    def _attributes(self, path: str, found: Any) -> dict[str, object]:
+        kept: dict[str, object] = {}
+        for name in kept_names(found.attrs):
+            try:
+                kept[name] = as_json(found.attrs[name], netcdf=self._netcdf)
+            except (ValueError, TypeError, OSError) as error:
+                self.remarks.notes[f"{path or '/'}: attribute {name}"] = f"not kept: {error}"
+        return kept
+
+    def _numbers(self, path: str, found: Any, dimensions: dict[int, str], h5py: Any) -> Numbers:
+        """Raises SourceError with the reason if a dataset cannot be kept."""
+        if found.shape is None:
+            raise SourceError("a dataset without any elements or shape")
+        dtype, is_text = _element(found, h5py)
+        kind = zarr_type(dtype)
+        size = kind.size or found.dtype.itemsize
+        shape = tuple(found.shape)
+        chunks = tuple(found.chunks) if found.chunks else chunk_shape(shape, size)
+        fill: Any = _text(found.fillvalue) if is_text else dtype.type(found.fillvalue)
+        attributes = self._attributes(path, found)
+        masked = attributes.pop(FILL, None)
+        there = _there(found, h5py)
+        fill2: object = None
+        if masked is not None:
+            masking = _single(found.attrs[FILL], dtype, is_text=is_text)
+            if self.look == 3:
+                attributes[FILL] = encoded_fill(masking)
+            else:
+                fill2 = kind.fill(masking)
+        if self.look == 2 and there is not None and fill2 != kind.fill(fill) and (masked is not None or _is_set(fill)):
+            there = None  # v2 has one fill value, which says what is masked: what nobody wrote is written then
+        self._note_members(path, found, attributes, h5py)
+        read = partial(self._box, path, found, is_text)
+        names = _names(path, found, dimensions)
+        return Numbers(path, kind, shape, chunks, fill, read, fill2, attributes, names, there)
+
+    def _note_members(self, path: str, found: Any, attributes: dict[str, object], h5py: Any) -> None:
+        """The names of an enumeration's members, by the convention of CF."""
+        members = h5py.check_enum_dtype(found.dtype)
+        if not members or found.dtype.kind == "b" or "flag_values" in attributes:
+            return
+        if any(" " in name for name in members):
+            self.remarks.notes[f"{path}: names of the enumeration"] = "not kept: some have blanks"
+            return
+        attributes["flag_values"] = [int(value) for value in members.values()]
+        attributes["flag_meanings"] = " ".join(members)
+
+    def _box(self, path: str, found: Any, is_text: bool, box: Box) -> NDArray[Any]:
+        """The elements of a box, texts as `str`."""
+        try:
+            values = np.asarray(found[box]) if box else np.asarray(found[()], found.dtype)
+            if not is_text:
+                return values
+            texts = np.empty(values.size, TEXT)
+            texts[:] = [_text(one) for one in values.ravel().tolist()]
+            return texts.reshape(values.shape)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise SourceError(f"{self.name}: {path}: {error}") from error
+
+
+def _element(found: Any, h5py: Any) -> tuple[np.dtype[Any], bool]:
+    """The numpy type of a dataset's elements, and whether they are texts of any length. Raises SourceError."""
+    dtype = found.dtype
+    if h5py.check_ref_dtype(dtype) is not None:
+        raise SourceError("references to objects or regions")
+    text = h5py.check_string_dtype(dtype)
+    if text is not None and text.length is None:
+        return TEXT, True
+    if h5py.check_vlen_dtype(dtype) is not None:
+        raise SourceError("sequences of varying length")
+    if dtype.kind == "V" or dtype.subdtype is not None:
+        raise SourceError(f"elements of {'a structure' if dtype.names else 'raw bytes of a type of their own'}")
+    return np.dtype(dtype.str), False
+
+
+def _text(value: Any) -> str:
+    """A text of varying length. Raises SourceError if it is not UTF-8, whatever the file says."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return value if isinstance(value, str) else ""
+
+
+def _single(value: Any, dtype: np.dtype[Any], *, is_text: bool) -> Any:
+    """An attribute that is one element."""
+    one = value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size else value
+    return _text(one) if is_text else dtype.type(one)
+
+
+def _is_set(fill: Any) -> bool:
+    """Whether a fill value is another than the zero that null is read as."""
+    return bool(fill != type(fill)())
+
+
+def _names(path: str, found: Any, dimensions: dict[int, str]) -> tuple[str | None, ...] | None:
+    """The names of a dataset's axes, those of their scales as NetCDF has it; None if it has none."""
+    if "_Netcdf4Coordinates" in found.attrs and found.ndim > 1:
+        ids = np.asarray(found.attrs["_Netcdf4Coordinates"]).reshape(-1).tolist()
+        if len(ids) == found.ndim and all(number in dimensions for number in ids):
+            return tuple(dimensions[number] for number in ids)
+    if found.is_scale and found.ndim == 1:
+        return (path.rpartition("/")[2],)
+    names = tuple(_axis_name(axis) for axis in found.dims)
+    return names if any(name is not None for name in names) or not names else None
+
+
+def _axis_name(axis: Any) -> str | None:
+    if len(axis):
+        return str(axis[0].name).rpartition("/")[2]
+    return axis.label or None
+
+
+def _there(found: Any, h5py: Any) -> Container[Coord] | None:
+    """The chunks that the file has; None if that is all."""
+    identifier = found.id
+    if found.is_virtual or found.external:
+        return None
+    if found.chunks is None:
+        is_none = identifier.get_space_status() == h5py.h5d.SPACE_STATUS_NOT_ALLOCATED and found.size
+        return frozenset() if is_none else None
+    total = int(np.prod([-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True)]))
+    if identifier.get_num_chunks() >= total:
+        return None
+    coords: set[Coord] = set()
+
+    def note(about: Any) -> None:
+        coords.add(tuple(a // n for a, n in zip(about.chunk_offset, found.chunks, strict=True)))
+
+    identifier.chunk_iter(note)
+    return coords

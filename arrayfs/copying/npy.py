@@ -1,0 +1,129 @@
+"""NumPy's files: `.npy`, mapped piece by piece, and the members of `.npz`, read as streams. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from arrayfs.copying.numeric import GroupOf, Numbers, NumberSource, chunk_shape
+from arrayfs.copying.source import Item
+from arrayfs.copying.streams import Mapped, Stream
+from arrayfs.copying.zarr_types import zarr_type
+from arrayfs.copying.zipped import Zipped
+from arrayfs.errors import SourceError
+
+if TYPE_CHECKING:
+    from arrayfs.copying.opening import SourceOptions
+
+_SUFFIX = ".npy"
+
+
+class Header(NamedTuple):
+    """What a `.npy` file begins with. offset: of the first element, bytes."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    offset: int
+
+
+def read_header(name: str, file: BinaryIO) -> Header:
+    """Read what a `.npy` file begins with (numpy.lib.format). Raises SourceError for what is none, or has objects."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version[0]}.{version[1]}, which only structures need")
+        shape, fortran, dtype = read(file)
+    except (ValueError, EOFError) as error:
+        raise SourceError(f"{name}: no .npy file that can be read: {error}") from None
+    if dtype.hasobject:
+        raise SourceError(f"{name}: it holds pickled objects, which are never unpacked")
+    return Header(shape, fortran and len(shape) > 1, dtype, file.tell())
+
+
+def opened(path: str, options: SourceOptions) -> NumberSource:
+    """One array of a `.npy` file, called like the file unless a name is said. Raises SourceError."""
+    with open(path, "rb") as file:
+        header = read_header(path, file)
+    name = options.name or os.path.basename(path).removesuffix(_SUFFIX)
+    mapped = Mapped(path, header.offset, header.dtype, header.shape, fortran=header.fortran)
+    return NumberSource(path, [numbers(path, name, header, options.chunks, mapped.read)], options.zarr_format)
+
+
+def numbers(
+    source: str, name: str, header: Header, chunks: tuple[int, ...] | None, read: Callable[..., Any]
+) -> Numbers:
+    """An array of which there is nothing but its elements. Raises SourceError for types and chunks that cannot be."""
+    try:
+        kind = zarr_type(header.dtype)
+    except SourceError as error:
+        raise SourceError(f"{source}: {name}: {error}") from None
+    if chunks is None:
+        chunks = chunk_shape(header.shape, header.dtype.itemsize, fortran=header.fortran)
+    if len(chunks) != len(header.shape) or any(length < 1 for length in chunks):
+        raise SourceError(
+            f"{source}: chunks {chunks} for the shape {header.shape}: {len(header.shape)} lengths are wanted"
+        )
+    fill = np.zeros((), header.dtype)[()]
+    return Numbers(name.strip("/"), kind, header.shape, chunks, fill, read, fortran=header.fortran)
+
+
+# --- .npz -------------------------------------------------------------------------------------------------------------
+
+
+def is_npz(archive: Zipped) -> bool:
+    """Whether a zip archive is one of `.npy` files and nothing else."""
+    names = [item.key for item in archive.items()]
+    return bool(names) and all(name.endswith(_SUFFIX) for name in names)
+
+
+def opened_npz(archive: Zipped, options: SourceOptions) -> NumberSource:
+    """The arrays of a `.npz` file. Raises SourceError."""
+    if options.name is not None or options.chunks is not None:
+        raise SourceError(f"{archive.name}: a name, or chunks, are of one array, and there are several")
+    return _Npz(archive, [_member(archive, item, options) for item in archive.items()], options.zarr_format)
+
+
+class _Npz(NumberSource):
+    """Members are compressed one by one, so each is read from its start to its end."""
+
+    def __init__(self, archive: Zipped, arrays: list[Numbers], look: int) -> None:
+        groups = {path: None for array in arrays for path in _groups_above(array.path)}
+        nodes: list[GroupOf | Numbers] = [*(GroupOf(path, {}) for path in sorted(groups)), *arrays]
+        super().__init__(archive.name, nodes, look, threads=1)
+        self._archive = archive
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+def _groups_above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _member(archive: Zipped, item: Item, options: SourceOptions) -> Numbers:
+    name = item.key.removesuffix(_SUFFIX)
+    with archive.opened(item.key) as file:
+        header = read_header(f"{archive.name}: {item.key}", file)
+    chunks = chunk_shape(header.shape, header.dtype.itemsize, fortran=header.fortran)
+    stream = Stream(
+        f"{archive.name}: {item.key}",
+        partial(_behind, archive, item.key, header.offset),
+        header.dtype,
+        header.shape,
+        chunks,
+        fortran=header.fortran,
+    )
+    return numbers(archive.name, name, header, chunks, stream.read)
+
+
+def _behind(archive: Zipped, key: str, offset: int) -> BinaryIO:
+    file = archive.opened(key)
+    file.read(offset)
+    return file

@@ -1,0 +1,55 @@
+"""Raw numbers in a file, of which the user says type and shape; also compressed by gzip, which is read as a stream."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import numpy as np
+
+from arrayfs.copying.npy import Header, numbers
+from arrayfs.copying.numeric import NumberSource, chunk_shape
+from arrayfs.copying.streams import Mapped, Stream
+from arrayfs.errors import SourceError
+
+if TYPE_CHECKING:
+    from arrayfs.copying.opening import SourceOptions
+
+
+def opened(path: str, options: SourceOptions, *, is_gzip: bool) -> NumberSource:
+    """One array, called like the file without its last suffixes unless a name is said. Raises SourceError."""
+    if options.dtype is None or options.shape is None:
+        raise SourceError(f"{path}: raw numbers need both a dtype and a shape")
+    try:
+        dtype = np.dtype(options.dtype)
+    except TypeError as error:
+        raise SourceError(f"{path}: {options.dtype!r} is no dtype of numpy: {error}") from None
+    if dtype.hasobject:
+        raise SourceError(f"{path}: {dtype} is no type of raw numbers")
+    fortran = options.fortran and len(options.shape) > 1
+    header = Header(options.shape, fortran, dtype, options.offset)
+    name = options.name or os.path.basename(path).partition(".")[0] or os.path.basename(path)
+    if is_gzip:
+        chunks = options.chunks or chunk_shape(header.shape, dtype.itemsize, fortran=fortran)
+        open_at = partial(_unzipped, path, options.offset)
+        stream = Stream(path, open_at, dtype, header.shape, chunks, fortran=fortran)
+        array = numbers(path, name, header, chunks, stream.read)
+        return NumberSource(path, [array], options.zarr_format, threads=1)
+    wanted, there = math.prod(header.shape) * dtype.itemsize, os.path.getsize(path) - options.offset
+    if wanted != there:
+        raise SourceError(f"{path}: {there} bytes from {options.offset} on; {dtype} {header.shape} needs {wanted}")
+    mapped = Mapped(path, options.offset, dtype, header.shape, fortran=fortran)
+    return NumberSource(path, [numbers(path, name, header, options.chunks, mapped.read)], options.zarr_format)
+
+
+def _unzipped(path: str, offset: int) -> BinaryIO:
+    file = cast("BinaryIO", gzip.GzipFile(path, "rb"))
+    while offset:
+        skipped = len(file.read(min(offset, 1 << 20)))
+        if not skipped:
+            raise SourceError(f"{path}: ends {offset} bytes before its first element")
+        offset -= skipped
+    return file

@@ -1,0 +1,64 @@
+"""A zip archive as values under keys: every file in it; of entries with one name the last, as zip readers have it."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from arrayfs.copying.source import Item, Remarks, Value, path_order
+from arrayfs.errors import SourceError
+
+PART = 4 << 20
+READERS = 4
+
+
+class Zipped:
+    """The files of a zip archive; zipfile lets any number of threads read."""
+
+    def __init__(self, path: str) -> None:
+        """Raises SourceError for what is no archive, or has encrypted entries or names that no container can have."""
+        self.name = path
+        self.threads = READERS
+        self.remarks = Remarks()
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise SourceError(f"{path}: no zip archive that can be read: {error}") from None
+        self._entries = {entry.filename: entry for entry in self._archive.infolist() if not entry.is_dir()}
+        bad = [name for name in self._entries if not set(name.split("/")).isdisjoint(("", ".", ".."))]
+        if bad:
+            self.close()
+            raise SourceError(f"{path}: {bad[0]!r} is a path that leads elsewhere")
+        locked = [name for name, entry in self._entries.items() if entry.flag_bits & 1]
+        if locked:
+            self.close()
+            raise SourceError(f"{path}: {locked[0]!r} is encrypted")
+
+    def items(self) -> Iterator[Item]:
+        return (Item(name, self._entries[name].file_size) for name in sorted(self._entries, key=path_order))
+
+    def read(self, key: str) -> Value:
+        return b"".join(self.parts(key))
+
+    def parts(self, key: str) -> Iterator[Value]:
+        try:
+            with self.opened(key) as file:
+                while part := file.read(PART):
+                    yield part
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise SourceError(f"{self.name}: {key}: {error}") from error
+
+    def opened(self, key: str) -> BinaryIO:
+        """A value as a stream. Raises SourceError."""
+        try:
+            return cast("BinaryIO", self._archive.open(self._entries[key]))
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise SourceError(f"{self.name}: {key}: {error}") from error
+
+    def has(self, key: str) -> bool:
+        return key in self._entries
+
+    def close(self) -> None:
+        self._archive.close()
