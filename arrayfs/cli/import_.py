@@ -28,7 +28,7 @@ def _lengths(_ctx: click.Context, _param: click.Parameter, typed: str | None) ->
     if typed is None:
         return None
     try:
-        lengths = tuple(int(part) for part in typed.replace("x", ",").split(",") if part.strip())
+        lengths = tuple(map(int, typed.split(","))) if typed else ()
     except ValueError:
         raise click.BadParameter(f"{typed!r} is no shape; wanted something like 2160,4320") from None
     if any(length < 0 for length in lengths):

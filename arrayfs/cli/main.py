@@ -16,6 +16,7 @@ from arrayfs.cli.convert import convert
 from arrayfs.cli.create import create
 from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
+from arrayfs.cli.estimate import estimate
 from arrayfs.cli.exit_codes import MEANING, ExitCode
 from arrayfs.cli.import_ import import_
 from arrayfs.cli.info import info
@@ -104,7 +105,7 @@ COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
     *(log, show, diff, blame, restore, tag),
-    *(import_,),
+    *(import_, estimate),
     *(compact, convert, verify, repair, journal),
 )
 

@@ -32,7 +32,7 @@ class Folder:
     def _walk(self, folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Item]:
         """above: the real paths of the directories that this one is in, itself included."""
         files: list[Item] = []
-        folders: list[str] = []
+        folders: list[tuple[str, bool]] = []
         with os.scandir(folder) as entries:
             for entry in entries:
                 self._sort(entry, prefix, files, folders)
@@ -40,15 +40,16 @@ class Folder:
         for name, size in files:
             yield Item(prefix + name, size)
         del files
-        for name in sorted(folders, key=lambda name: order(name)[1:]):
-            below = os.path.join(folder, name)
-            real = os.path.realpath(below) if os.path.islink(below) else os.path.join(above[-1], name)
+        folders.sort(key=lambda found: order(found[0])[1:])
+        for name, is_link in folders:
+            below = f"{folder}/{name}"
+            real = os.path.realpath(below) if is_link else f"{above[-1]}/{name}"
             if real in above:
                 self.remarks.left_out[prefix + name] = "a symbolic link to a directory that it is in"
                 continue
             yield from self._walk(below, f"{prefix}{name}/", (*above, real))
 
-    def _sort(self, entry: os.DirEntry[str], prefix: str, files: list[Item], folders: list[str]) -> None:
+    def _sort(self, entry: os.DirEntry[str], prefix: str, files: list[Item], folders: list[tuple[str, bool]]) -> None:
         try:
             entry.name.encode()
         except UnicodeEncodeError:
@@ -62,7 +63,7 @@ class Folder:
             self.remarks.left_out[prefix + entry.name] = f"a symbolic link that leads nowhere ({error.strerror})"
             return
         if stat.S_ISDIR(found.st_mode):
-            folders.append(entry.name)
+            folders.append((entry.name, entry.is_symlink()))
         elif stat.S_ISREG(found.st_mode):
             files.append(Item(entry.name, found.st_size))
         else:

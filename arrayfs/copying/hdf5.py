@@ -162,8 +162,8 @@ class Hdf5(NumberSource):
         if any(" " in name for name in members):
             self.remarks.notes[f"{path}: names of the enumeration"] = "not kept: some have blanks"
             return
-        attributes["flag_values"] = [int(value) for value in members.values()]
-        attributes["flag_meanings"] = " ".join(members)
+        attributes["flag_values"] = sorted(int(value) for value in members.values())
+        attributes["flag_meanings"] = " ".join(sorted(members, key=members.__getitem__))
 
     def _box(self, path: str, found: Any, is_text: bool, box: Box) -> NDArray[Any]:
         """The elements of a box, texts as `str`."""

@@ -6,6 +6,7 @@ its own and all others stay as they are. One thread puts them in, while others r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from arrayfs.container.pool import BLOCK_SIZE, PoolOptions
 from arrayfs.copying.flow import flow
 from arrayfs.copying.source import V3_DOCUMENT, Large, Source, Value
 from arrayfs.errors import ArrayFSError, EntryExistsError, MissingObjectError, ObjectExistsError, SourceError
-from arrayfs.store import open_store
+from arrayfs.store import LocalStore, open_store
 from arrayfs.view.keys import Keys
 from arrayfs.view.metadata import dump_json, first_json
 from arrayfs.view.takeup import take_up
@@ -82,6 +83,7 @@ def run_import(source: Source, container: str, options: ImportOptions, progress:
     """
     options = replace(options, into=_path(options.into))
     refuse(source, options)
+    _refuse_itself(source, container)
     with _opened(container, options) as tree:
         run = _Import(tree, source, options, progress)
         run.run()
@@ -244,6 +246,15 @@ def refuse(source: Source, options: ImportOptions) -> None:
         lines = [f"{path}: {reason}" for path, reason in islice(left_out.items(), NAMED)]
         more = f" (and {len(left_out) - NAMED} more)" if len(left_out) > NAMED else ""
         raise SourceError(f"{source.name}: a container cannot keep {'; '.join(lines)}{more}")
+
+
+def _refuse_itself(source: Source, container: str) -> None:
+    """Raise SourceError if the container lies in the directory that is imported, and would never end."""
+    store = open_store(container)[0]
+    if isinstance(store, LocalStore) and os.path.isdir(source.name):
+        folder, inside = os.path.realpath(source.name), os.path.realpath(store.path)
+        if os.path.commonpath((folder, inside)) == folder:
+            raise SourceError(f"{source.name}: {container} lies in it, and would import itself")
 
 
 def _encoding(document: Value) -> object:

@@ -52,25 +52,28 @@ def opened(path: str, options: SourceOptions) -> NumberSource:
         header = read_header(path, file)
     name = options.name or os.path.basename(path).removesuffix(_SUFFIX)
     mapped = Mapped(path, header.offset, header.dtype, header.shape, fortran=header.fortran)
-    return NumberSource(path, [numbers(path, name, header, options.chunks, mapped.read)], options.zarr_format)
+    chunks = chunks_of(path, header, options.chunks)
+    return NumberSource(path, [numbers(path, name, header, chunks, mapped.read)], options.zarr_format)
 
 
-def numbers(
-    source: str, name: str, header: Header, chunks: tuple[int, ...] | None, read: Callable[..., Any]
-) -> Numbers:
-    """An array of which there is nothing but its elements. Raises SourceError for types and chunks that cannot be."""
+def numbers(source: str, name: str, header: Header, chunks: tuple[int, ...], read: Callable[..., Any]) -> Numbers:
+    """An array of which there is nothing but its elements. Raises SourceError for types that cannot be kept."""
     try:
         kind = zarr_type(header.dtype)
     except SourceError as error:
         raise SourceError(f"{source}: {name}: {error}") from None
-    if chunks is None:
-        chunks = chunk_shape(header.shape, header.dtype.itemsize, fortran=header.fortran)
-    if len(chunks) != len(header.shape) or any(length < 1 for length in chunks):
-        raise SourceError(
-            f"{source}: chunks {chunks} for the shape {header.shape}: {len(header.shape)} lengths are wanted"
-        )
     fill = np.zeros((), header.dtype)[()]
     return Numbers(name.strip("/"), kind, header.shape, chunks, fill, read, fortran=header.fortran)
+
+
+def chunks_of(source: str, header: Header, chunks: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The chunk shape that was said, or one that suits. Raises SourceError for one of another rank."""
+    if chunks is None:
+        return chunk_shape(header.shape, header.dtype.itemsize, fortran=header.fortran)
+    if len(chunks) != len(header.shape) or any(length < 1 for length in chunks):
+        wanted = f"{len(header.shape)} lengths are wanted"
+        raise SourceError(f"{source}: chunks {chunks} for the shape {header.shape}: {wanted}")
+    return chunks
 
 
 # --- .npz -------------------------------------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ def _member(archive: Zipped, item: Item, options: SourceOptions) -> Numbers:
     name = item.key.removesuffix(_SUFFIX)
     with archive.opened(item.key) as file:
         header = read_header(f"{archive.name}: {item.key}", file)
-    chunks = chunk_shape(header.shape, header.dtype.itemsize, fortran=header.fortran)
+    chunks = chunks_of(archive.name, header, None)
     stream = Stream(
         f"{archive.name}: {item.key}",
         partial(_behind, archive, item.key, header.offset),

@@ -47,7 +47,7 @@ def open_source(what: object, options: SourceOptions) -> Source:
     from arrayfs.copying.zarr_stores import store_at, store_of
 
     if isinstance(what, str | os.PathLike):
-        location = os.fspath(what)
+        location = os.fspath(what).removeprefix("file://")
         if "://" in location:
             return _encoded(store_at(location), options)
         if os.path.isdir(location):

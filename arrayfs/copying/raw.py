@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from arrayfs.copying.npy import Header, numbers
-from arrayfs.copying.numeric import NumberSource, chunk_shape
+from arrayfs.copying.npy import Header, chunks_of, numbers
+from arrayfs.copying.numeric import NumberSource
 from arrayfs.copying.streams import Mapped, Stream
 from arrayfs.errors import SourceError
 
@@ -32,8 +32,8 @@ def opened(path: str, options: SourceOptions, *, is_gzip: bool) -> NumberSource:
     fortran = options.fortran and len(options.shape) > 1
     header = Header(options.shape, fortran, dtype, options.offset)
     name = options.name or os.path.basename(path).partition(".")[0] or os.path.basename(path)
+    chunks = chunks_of(path, header, options.chunks)
     if is_gzip:
-        chunks = options.chunks or chunk_shape(header.shape, dtype.itemsize, fortran=fortran)
         open_at = partial(_unzipped, path, options.offset)
         stream = Stream(path, open_at, dtype, header.shape, chunks, fortran=fortran)
         array = numbers(path, name, header, chunks, stream.read)
@@ -42,7 +42,7 @@ def opened(path: str, options: SourceOptions, *, is_gzip: bool) -> NumberSource:
     if wanted != there:
         raise SourceError(f"{path}: {there} bytes from {options.offset} on; {dtype} {header.shape} needs {wanted}")
     mapped = Mapped(path, options.offset, dtype, header.shape, fortran=fortran)
-    return NumberSource(path, [numbers(path, name, header, options.chunks, mapped.read)], options.zarr_format)
+    return NumberSource(path, [numbers(path, name, header, chunks, mapped.read)], options.zarr_format)
 
 
 def _unzipped(path: str, offset: int) -> BinaryIO:

@@ -1,13 +1,11 @@
 """Any store of zarr-python as values under keys: what its URLs lead to, and repositories of Icechunk.
 
-zarr-python and Icechunk are optional, and imported when such a source is opened. A store's coroutines run in an event
-loop of their own, in a thread; the readers' threads wait for them.
+zarr-python and Icechunk are optional, and imported when such a source is opened. A store's coroutines run in the event
+loop of zarr-python, which may have made its connections there already; the readers' threads wait for them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,14 +33,13 @@ class ZarrStoreKeys:
         self.remarks = Remarks()
         self._store, self._prefix = store, f"{path}/" if path else ""
         self._prototype = default_buffer_prototype()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="arrayfs-store", daemon=True)
-        self._thread.start()
-        self._keys: list[str] | None = None
+        self._keys: dict[str, None] | None = None
 
     def _wait(self, work: Coroutine[Any, Any, T], what: str) -> T:
+        from zarr.core.sync import sync
+
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            return sync(work)
         except ArrayFSError:
             raise
         except Exception as error:  # whatever a store raises
@@ -52,10 +49,13 @@ class ZarrStoreKeys:
         found: AsyncIterator[str] = self._store.list_prefix(self._prefix) if self._prefix else self._store.list()
         return [key.removeprefix(self._prefix) async for key in found]
 
-    def items(self) -> Iterator[Item]:
+    def _known(self) -> dict[str, None]:
         if self._keys is None:
-            self._keys = sorted(self._wait(self._listed(), "its keys"), key=path_order)
-        return (Item(key, None) for key in self._keys)
+            self._keys = dict.fromkeys(sorted(self._wait(self._listed(), "its keys"), key=path_order))
+        return self._keys
+
+    def items(self) -> Iterator[Item]:
+        return (Item(key, None) for key in self._known())
 
     def read(self, key: str) -> Value:
         found = self._wait(self._store.get(self._prefix + key, self._prototype), key)
@@ -68,12 +68,10 @@ class ZarrStoreKeys:
         yield self.read(key)
 
     def has(self, key: str) -> bool:
-        return bool(self._wait(self._store.exists(self._prefix + key), key))
+        return key in self._known()
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """The store is its owner's."""
 
 
 def store_of(source: object) -> ZarrStoreKeys | None:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec
 from zarr.storage import MemoryStore
 
-from arrayfs.copying.decoding import ZarrDecoder
 from arrayfs.cli.exit_codes import ExitCode
 from arrayfs.container.array import Array
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
+from arrayfs.copying.decoding import ZarrDecoder
 from arrayfs.view import converting
 from arrayfs.view.tree import Tree, open_tree
 from tests.t3_view.test_documents_over_mounts import ino, write
