@@ -35,8 +35,9 @@ _SEED = 1
 class Estimate:
     """Of a directory: its files and directories, bytes in them, and bytes that they take on the disk (`st_blocks`).
 
-    plain: of the files, those that are called like no chunk: documents and all else. others: what is neither file nor directory. sampled: files that were looked into;
-    ratio: packed bytes for each of theirs. container_files: base, sidecar and lock file; one more with each commit.
+    plain: of the files, those that are called like no chunk. others: what is neither file nor directory. sampled: files
+    that were looked into; ratio: packed bytes for each of theirs. container_files: base, sidecar and lock file; one
+    more with each commit.
     """
 
     files: int = 0

@@ -6,7 +6,8 @@ form for is left out and named.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+import math
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from arrayfs.container.grid import Coord
 from arrayfs.copying.hdf5_attributes import FILL, as_json, encoded_fill, kept_names, text_of
+from arrayfs.copying.hdf5_dimensions import Dimensions
 from arrayfs.copying.numeric import Box, GroupOf, Numbers, NumberSource, chunk_shape
 from arrayfs.copying.zarr_types import TEXT, zarr_type
 from arrayfs.errors import SourceError
@@ -53,11 +55,8 @@ class Hdf5(NumberSource):
     def _scan(self, nodes: list[GroupOf | Numbers], h5py: Any) -> None:
         found = list(self._objects(h5py))
         self._netcdf = any(mark in each.attrs for _, each in found for mark in _NETCDF_MARKS)
-        dimensions = {
-            int(each.attrs["_Netcdf4Dimid"]): path.rpartition("/")[2]
-            for path, each in found
-            if "_Netcdf4Dimid" in each.attrs and isinstance(each, h5py.Dataset) and each.is_scale
-        }
+        datasets = [(path, each) for path, each in found if isinstance(each, h5py.Dataset) and each.shape is not None]
+        dimensions = Dimensions(datasets)
         for path, each in found:
             if isinstance(each, h5py.Group):
                 nodes.append(GroupOf(path, self._attributes(path, each)))
@@ -127,19 +126,19 @@ class Hdf5(NumberSource):
                 self.remarks.notes[f"{path or '/'}: attribute {name}"] = f"not kept: {error}"
         return kept
 
-    def _numbers(self, path: str, found: Any, dimensions: dict[int, str], h5py: Any) -> Numbers:
+    def _numbers(self, path: str, found: Any, dimensions: Dimensions, h5py: Any) -> Numbers:
         """Raises SourceError with the reason if a dataset cannot be kept."""
         if found.shape is None:
             raise SourceError("a dataset without any elements or shape")
         dtype, is_text = _element(found, h5py)
         kind = zarr_type(dtype)
         size = kind.size or found.dtype.itemsize
-        shape = tuple(found.shape)
+        shape = dimensions.shape_of(path, found) if self._netcdf else tuple(found.shape)
         chunks = tuple(found.chunks) if found.chunks else chunk_shape(shape, size)
         fill: Any = _text(found.fillvalue) if is_text else dtype.type(found.fillvalue)
         attributes = self._attributes(path, found)
         masked = attributes.pop(FILL, None)
-        there = _there(found, h5py)
+        there = _there(found, shape, h5py)
         fill2: object = None
         if masked is not None:
             masking = _single(found.attrs[FILL], dtype, is_text=is_text)
@@ -151,7 +150,9 @@ class Hdf5(NumberSource):
             there = None  # v2 has one fill value, which says what is masked: what nobody wrote is written then
         self._note_members(path, found, attributes, h5py)
         read = partial(self._box, path, found, is_text)
-        names = _names(path, found, dimensions)
+        if shape != found.shape:
+            read = partial(_longer, read, tuple(found.shape), fill, dtype)
+        names = dimensions.names_of(path, found)
         return Numbers(path, kind, shape, chunks, fill, read, fill2, attributes, names, there)
 
     def _note_members(self, path: str, found: Any, attributes: dict[str, object], h5py: Any) -> None:
@@ -211,34 +212,28 @@ def _is_set(fill: Any) -> bool:
     return bool(fill != type(fill)())
 
 
-def _names(path: str, found: Any, dimensions: dict[int, str]) -> tuple[str | None, ...] | None:
-    """The names of a dataset's axes, those of their scales as NetCDF has it; None if it has none."""
-    if "_Netcdf4Coordinates" in found.attrs and found.ndim > 1:
-        ids = np.asarray(found.attrs["_Netcdf4Coordinates"]).reshape(-1).tolist()
-        if len(ids) == found.ndim and all(number in dimensions for number in ids):
-            return tuple(dimensions[number] for number in ids)
-    if found.is_scale and found.ndim == 1:
-        return (path.rpartition("/")[2],)
-    names = tuple(_axis_name(axis) for axis in found.dims)
-    return names if any(name is not None for name in names) or not names else None
+def _longer(
+    read: Callable[[Box], NDArray[Any]], shape: tuple[int, ...], fill: Any, dtype: np.dtype[Any], box: Box
+) -> NDArray[Any]:
+    """The elements of a box, some of which may lie behind the ends of the dataset."""
+    values = np.full([one.stop - one.start for one in box], fill, dtype)
+    inner = tuple(slice(one.start, min(one.stop, length)) for one, length in zip(box, shape, strict=True))
+    if all(one.start < one.stop for one in inner):
+        found = read(inner)
+        values = values.astype(found.dtype, copy=False)
+        values[tuple(map(slice, found.shape))] = found
+    return values
 
 
-def _axis_name(axis: Any) -> str | None:
-    if len(axis):
-        return str(axis[0].name).rpartition("/")[2]
-    return axis.label or None
-
-
-def _there(found: Any, h5py: Any) -> Container[Coord] | None:
-    """The chunks that the file has; None if that is all."""
+def _there(found: Any, shape: tuple[int, ...], h5py: Any) -> Container[Coord] | None:
+    """The chunks that the file has of a dataset that is shown with this shape; None if that is all."""
     identifier = found.id
     if found.is_virtual or found.external:
         return None
     if found.chunks is None:
         is_none = identifier.get_space_status() == h5py.h5d.SPACE_STATUS_NOT_ALLOCATED and found.size
         return frozenset() if is_none else None
-    total = int(np.prod([-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True)]))
-    if identifier.get_num_chunks() >= total:
+    if identifier.get_num_chunks() >= math.prod(-(-n // c) for n, c in zip(shape, found.chunks, strict=True)):
         return None
     coords: set[Coord] = set()
 

@@ -1,6 +1,6 @@
 """The command: `scripts/bench [--quick] [--rounds N] [--dir D] [--json FILE] [--install]
 [--profile | --steps | --checksums | --journal | --tensorstore | --store | --api | --compact |
---memory [--mebibytes N] | --versions [--commits N] | --clients [--files N]]`.
+--memory [--mebibytes N] | --copying [--mebibytes N] | --versions [--commits N] | --clients [--files N]]`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchlib.apis import apis
 from benchlib.checksums import checksums
 from benchlib.clients import clients
 from benchlib.compacting import compacting
+from benchlib.copying import copying
 from benchlib.dataset import LARGE, SMALL, Stored, store
 from benchlib.measure import Place
 from benchlib.memory import memory
@@ -36,7 +37,19 @@ from benchlib.writing import journal
 PACKAGES = {"bindfs": "bindfs", "squashfuse": "squashfuse", "mksquashfs": "squashfs-tools", "fusermount3": "fuse3"}
 
 # Benchmarks of something else than reading beside the peers, each an option.
-INSTEAD = ("steps", "checksums", "journal", "tensorstore", "compact", "memory", "versions", "clients", "store", "api")
+INSTEAD = (
+    "steps",
+    "checksums",
+    "journal",
+    "tensorstore",
+    "compact",
+    "memory",
+    "versions",
+    "clients",
+    "store",
+    "api",
+    "copying",
+)
 
 
 def main() -> int:
@@ -82,6 +95,8 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
         return stores(folder, rounds)
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
+    if wanted.copying:
+        return copying(folder, wanted.mebibytes, rounds)
     if wanted.api:
         return apis(folder, rounds)
     if wanted.compact:
@@ -109,7 +124,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=20_000, help="with --clients: so many chunks of 16 KiB (20000)")
     parser.add_argument("--compact", action="store_true", help="instead: compaction against cp")
     parser.add_argument("--memory", action="store_true", help="instead: the memory that writing much needs")
-    parser.add_argument("--mebibytes", type=int, default=4096, help="with --memory: how much each part writes (4096)")
+    parser.add_argument("--copying", action="store_true", help="instead: import and export against zarr-python's copy")
+    parser.add_argument(
+        "--mebibytes", type=int, default=4096, help="with --memory and --copying: how much each part writes (4096)"
+    )
     parser.add_argument("--json", default="", help="write the seconds and stolen shares of all rounds here")
     parser.add_argument("--install", action="store_true", help="first install the peers with apt-get")
     return parser.parse_args()
