@@ -120,7 +120,7 @@ class _Import:
 
     def __init__(self, tree: Tree, source: Source, options: ImportOptions, progress: Progress | None) -> None:
         self.done = Imported()
-        self._tree, self._keys = tree, Keys(tree)
+        self._tree, self._keys = tree, Keys(tree, alone=True)
         self._source, self._options = source, options
         self._progress = progress
         self._total = source.total() if progress is not None else 0

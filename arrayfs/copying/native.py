@@ -210,22 +210,26 @@ class Decoded(AsTheyAre):
     def _read(self, array: _Array, regions: Sequence[Region], sizes: Sequence[int]) -> Iterator[Entry]:
         chunks, grid = NativeChunks(array.form.spec), Grid(array.form.spec.shape, array.form.spec.chunk_shape)
         files: dict[str, Value] = {}
+        mapped: list[mmap.mmap] = []
         for coord, size in zip(regions[0].coords, sizes, strict=True):
             key = array.key(coord)
-            value = self._mapped(key) if size > LARGE else self._values.read(key)
-            files[key.removeprefix(array.prefix)] = value
+            if size > LARGE:
+                mapped.append(self._mapped(key))
+            files[key.removeprefix(array.prefix)] = memoryview(mapped[-1]) if size > LARGE else self._values.read(key)
         for region in regions:
             values = decode(array.form, region, files, array.decoder())
             for coord, stored in cut(array.form, region, values):
                 yield array.key(coord), None if stored is None else chunks.to_file(stored, grid.extent(coord))
+            for each in mapped:
+                each.madvise(mmap.MADV_DONTNEED)  # what was read would count as memory as long as the file is mapped
 
-    def _mapped(self, key: str) -> Value:
+    def _mapped(self, key: str) -> mmap.mmap:
         """A large value out of a file without a name, so that what is read of it is in memory and no more."""
         with tempfile.TemporaryFile(dir=os.environ.get("TMPDIR", "/var/tmp")) as file:
             for part in self._values.parts(key):
                 file.write(part)
             file.flush()
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _above(key: str) -> Iterator[str]:

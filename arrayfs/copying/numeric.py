@@ -131,13 +131,15 @@ class NumberSource:
     def _chunks(self, array: Numbers) -> Iterator[Load]:
         """Loads of neighbouring chunks."""
         size = math.prod(array.chunks) * (array.type.size or 64)
-        coords = (coord for coord in _coords(array) if _in(array, coord))
+        grid, there = array.grid, array.there
+        coords = _coords(grid, fortran=array.fortran)
+        if there is not None:
+            coords = (coord for coord in coords if coord in there)
         while together := list(itertools.islice(coords, max(1, TOGETHER // max(size, 1)))):
-            yield Load(size * len(together), partial(self._read, array, together))
+            yield Load(size * len(together), partial(self._read, array, grid, together))
 
-    def _read(self, array: Numbers, coords: Iterable[Coord]) -> Iterator[Entry]:
+    def _read(self, array: Numbers, grid: Grid, coords: Iterable[Coord]) -> Iterator[Entry]:
         place = f"{array.path}/" if array.path else ""
-        grid = array.grid
         for coord in coords:
             extent = grid.extent(coord)
             starts = map(int.__mul__, coord, array.chunks)
@@ -149,12 +151,11 @@ class NumberSource:
             yield place + "/".join(self._keys.components(coord)), _file(array, values)
 
 
-def _coords(array: Numbers) -> Iterator[Coord]:
+def _coords(grid: Grid, *, fortran: bool) -> Iterator[Coord]:
     """All chunks in the order in which they lie in the file."""
-    counts = array.grid.counts
-    if not array.fortran:
-        return itertools.product(*map(range, counts))
-    return (coord[::-1] for coord in itertools.product(*map(range, reversed(counts))))
+    if not fortran:
+        return itertools.product(*map(range, grid.counts))
+    return (coord[::-1] for coord in itertools.product(*map(range, reversed(grid.counts))))
 
 
 def _in(array: Numbers, coord: Coord) -> bool:

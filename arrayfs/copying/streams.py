@@ -20,6 +20,18 @@ from arrayfs.copying.numeric import Box
 from arrayfs.errors import SourceError
 
 
+def stretch(box: Sequence[slice], shape: Sequence[int]) -> int | None:
+    """Where a box begins that is one stretch of elements in C order; None for any other."""
+    place = 0
+    begun = False
+    for one, length in zip(box, shape, strict=True):
+        if begun and one.stop - one.start != length:
+            return None
+        begun = begun or one.stop - one.start > 1
+        place = place * length + one.start
+    return place
+
+
 class Mapped:
     """The elements of one array in a file, of which only what is asked for is mapped: all of it would seem memory."""
 
@@ -34,11 +46,15 @@ class Mapped:
     def read(self, box: Box) -> NDArray[Any]:
         """The elements of a box."""
         ordered = tuple(reversed(box)) if self._fortran else box
-        if not ordered:
-            return np.array(np.memmap(self._path, self._dtype, "r", self._offset, ()))
+        extent = tuple(one.stop - one.start for one in ordered)
+        start = stretch(ordered, self._shape)
+        if start is not None:
+            begin = self._offset + start * self._dtype.itemsize
+            values = np.fromfile(self._path, self._dtype, math.prod(extent), offset=begin).reshape(extent)
+            return values.T if self._fortran else values
         rows, *inner = ordered
         begin = self._offset + rows.start * math.prod(self._shape[1:]) * self._dtype.itemsize
-        window = np.memmap(self._path, self._dtype, "r", begin, (rows.stop - rows.start, *self._shape[1:]))
+        window = np.memmap(self._path, self._dtype, "r", begin, (extent[0], *self._shape[1:]))
         values = np.array(window[(slice(None), *inner)])
         return values.T if self._fortran else values
 
@@ -64,14 +80,11 @@ class Stream:
         self._fortran = fortran
         self._shape = tuple(reversed(shape)) if fortran else tuple(shape)
         inner = tuple(reversed(chunks)) if fortran else tuple(chunks)
-        begun = False
-        for length, chunk in zip(self._shape, inner, strict=True):
-            if begun and chunk < length:
-                raise SourceError(
-                    f"{name}: chunks {tuple(chunks)} of {tuple(shape)} are no stretches of a stream; cut it along the "
-                    f"{'last' if fortran else 'first'} axes only"
-                )
-            begun = begun or chunk > 1
+        if stretch([slice(0, min(n, c)) for n, c in zip(self._shape, inner, strict=True)], self._shape) is None:
+            raise SourceError(
+                f"{name}: chunks {tuple(chunks)} of {tuple(shape)} are no stretches of a stream; cut it along the "
+                f"{'last' if fortran else 'first'} axes only"
+            )
         self._file: BinaryIO | None = None
         self._position = 0
         self._total = math.prod(self._shape) * dtype.itemsize
@@ -81,7 +94,7 @@ class Stream:
         ordered = tuple(reversed(box)) if self._fortran else box
         extent = tuple(one.stop - one.start for one in ordered)
         size = math.prod(extent) * self._dtype.itemsize
-        start = self._offset(ordered)
+        start = (stretch(ordered, self._shape) or 0) * self._dtype.itemsize
         if self._file is None or start == 0:
             self._begin()
         if start != self._position:
@@ -96,12 +109,6 @@ class Stream:
             raise SourceError(f"{self._name}: more than the {self._total} bytes that its shape needs")
         values = np.frombuffer(data, self._dtype).reshape(extent)
         return values.T if self._fortran else values
-
-    def _offset(self, box: Box) -> int:
-        place = 0
-        for one, length in zip(box, self._shape, strict=True):
-            place = place * length + one.start
-        return place * self._dtype.itemsize
 
     def _begin(self) -> None:
         if self._file is not None:

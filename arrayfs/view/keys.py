@@ -50,8 +50,12 @@ class Reading(NamedTuple):
 class Keys:
     """The values of one tree."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, alone: bool = False) -> None:
+        """alone: nobody else looks at the tree before it is committed, so the directories between new chunks need not
+        be objects, of which there may be as many as chunks.
+        """
         self.tree = tree
+        self._alone = alone
         self._container = tree.container
 
     # --- finding ------------------------------------------------------------------------------------------------------
@@ -250,7 +254,7 @@ class Keys:
         if coord in zarr.files or coord in zarr.readers or not zarr.chunks.accepts(len(content)):
             return False
         above = zarr.keys.components(coord)[:-1]
-        if above and above not in zarr.directories:
+        if above and not self._alone and above not in zarr.directories:
             self.tree.materialise(self.tree.chunk_directory(zarr, above))
         zarr.write(coord, content, self.tree.now())
         return True

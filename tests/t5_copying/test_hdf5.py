@@ -196,15 +196,21 @@ def test_dimension_scales_name_the_axes(tmp_path: Path, target: Path) -> None:
         for axis, name in enumerate(("time", "lat", "bnds")):
             field.dims[axis].attach_scale(file[name])
         field.attrs.update({"units": "K", "valid_min": np.array([1.5], "f4"), "_FillValue": np.array([9e20], "f4")})
+        short = file.create_dataset("short", data=np.ones((3, 3)), chunks=(2, 3), maxshape=(None, 3), fillvalue=5)
+        for axis, name in enumerate(("time", "lat")):
+            short.dims[axis].attach_scale(file[name])
         labelled = file.create_dataset("labelled", data=np.zeros((2, 2)))
         labelled.dims[1].label = "x"
     done = arrayfs.import_from(tmp_path / "t.nc", target, verify=True)
     found = {key: json.loads(value) for key, value in keys_of(target).items() if key.endswith("zarr.json")}
     assert done.notes == {}
-    assert found.keys() == {f"{path}zarr.json" for path in ("", "time/", "lat/", "g/", "g/field/", "labelled/")}
+    assert found.keys() == {
+        f"{path}zarr.json" for path in ("", "time/", "lat/", "g/", "g/field/", "short/", "labelled/")
+    }
     assert found["g/field/zarr.json"]["dimension_names"] == ["time", "lat", "bnds"]
     fill = base64.b64encode(struct.pack("<d", np.float32(9e20))).decode()  # as xarray spells it
     assert found["g/field/zarr.json"]["attributes"] == {"units": "K", "valid_min": 1.5, "_FillValue": fill}
+    assert read(target, "short").tolist() == [[1.0] * 3] * 3 + [[5.0] * 3]
     assert found["time/zarr.json"]["dimension_names"] == ["time"]
     assert found["labelled/zarr.json"]["dimension_names"] == [None, "x"]
     assert [found[key]["attributes"] for key in ("zarr.json", "time/zarr.json")] == [{}, {}]
