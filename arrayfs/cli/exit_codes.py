@@ -19,6 +19,8 @@ MEANING = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed, or could not be checked; one line on standard error says why",
     ExitCode.USAGE: "wrong usage; nothing was done",
-    ExitCode.DAMAGED: "done, and damage was found: `verify`; `repair` that had to leave something out",
+    ExitCode.DAMAGED: (
+        "done, and damage was found: `verify`, `import --verify`; `repair` that had to leave something out"
+    ),
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C (`mount --foreground` then commits, unmounts and is done: 0)",
 }

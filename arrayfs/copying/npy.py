@@ -87,8 +87,6 @@ def is_npz(archive: Zipped) -> bool:
 
 def opened_npz(archive: Zipped, options: SourceOptions) -> NumberSource:
     """The arrays of a `.npz` file. Raises SourceError."""
-    if options.name is not None or options.chunks is not None:
-        raise SourceError(f"{archive.name}: a name, or chunks, are of one array, and there are several")
     return _Npz(archive, [_member(archive, item, options) for item in archive.items()], options.zarr_format)
 
 

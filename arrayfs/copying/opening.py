@@ -49,10 +49,12 @@ def open_source(what: object, options: SourceOptions) -> Source:
     if isinstance(what, str | os.PathLike):
         location = os.fspath(what).removeprefix("file://")
         if "://" in location:
+            _refuse_others(location, options)
             return _encoded(store_at(location), options)
         if os.path.isdir(location):
             return _encoded(_directory(location, options), options)
         return _file(location, options)
+    _refuse_others(type(what).__name__, options)
     keys = store_of(what)
     if keys is None:
         raise SourceError(f"{type(what).__name__} is no path, URL or zarr-python store")
@@ -71,8 +73,17 @@ def _directory(path: str, options: SourceOptions) -> KeySource:
     from arrayfs.copying.zarr_stores import icechunk_at, is_icechunk
 
     if is_icechunk(path):
+        _refuse_others(path, options, "branch", "tag", "snapshot")
         return icechunk_at(path, options.branch, options.tag, options.snapshot)
+    _refuse_others(path, options)
     return Folder(path)
+
+
+def _refuse_others(name: str, options: SourceOptions, *meant: str) -> None:
+    """Raise SourceError for an option that is of another kind of source: it would be passed over in silence."""
+    for each in ("dtype", "shape", "chunks", "name", "branch", "tag", "snapshot"):
+        if each not in meant and getattr(options, each) is not None:
+            raise SourceError(f"{name}: `{each}` means nothing for such a source")
 
 
 def _file(path: str, options: SourceOptions) -> Source:
@@ -81,9 +92,12 @@ def _file(path: str, options: SourceOptions) -> Source:
 
     head = _head(path)
     if options.dtype is not None or options.shape is not None:
+        _refuse_others(path, options, "dtype", "shape", "chunks", "name")
         return raw.opened(path, options, is_gzip=head.startswith(_GZIP))
     if head.startswith(_NPY):
+        _refuse_others(path, options, "chunks", "name")
         return npy.opened(path, options)
+    _refuse_others(path, options)
     if head.startswith(_ZIP):
         archive = Zipped(path)
         if npy.is_npz(archive):

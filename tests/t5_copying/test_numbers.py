@@ -152,6 +152,7 @@ def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
         yield file, {"dtype": "O", "shape": (4,)}, "no type of raw numbers"
         yield file, {"dtype": "f4", "shape": (16,), "chunks": (4, 4)}, "1 lengths are wanted"
         yield file, {}, "no directory, zip archive"
+    yield path, {"dtype": "f4", "shape": (16,), "tag": "x"}, "`tag` means nothing"
     yield packed, {"dtype": "f4", "shape": (4, 4), "chunks": (2, 2)}, "no stretches of a stream"
     yield packed, {"dtype": "f4", "shape": (4,), "offset": 65}, "ends 1 bytes before its first element"
     yield cut, {"dtype": "u1", "shape": (640,)}, "end-of-stream marker|ends after"

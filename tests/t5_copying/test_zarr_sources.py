@@ -20,6 +20,7 @@ from arrayfs.copying import flow, importing, source
 from arrayfs.errors import EntryExistsError, SourceError, UnconvertibleError
 from arrayfs.view import converting
 from tests.t3_view.zarr_python import unstable_types
+from tests.t4_fuse.promises import keeps
 from tests.t5_copying.stores import ARRAYS, dtype_of, files_of, keys_of, values_of, write_store
 
 
@@ -56,6 +57,9 @@ def same_values(container: Path, look: int, group: str = "") -> None:
 # --- bit for bit ------------------------------------------------------------------------------------------------------
 
 
+@keeps(
+    "Files of a Zarr store are imported bit for bit.",
+)
 def test_a_folder_is_there_bit_for_bit(folder: Path, target: Path, look: int) -> None:
     done = arrayfs.import_from(folder, target, verify=True, message="why")
     assert keys_of(target) == files_of(folder)
@@ -154,11 +158,17 @@ def test_an_icechunk_repository(tmp_path: Path, target: Path) -> None:
             assert container.array("a")[...].tolist() == [first, *range(1, 8)]
     with pytest.raises(SourceError, match="Icechunk cannot open it"):
         arrayfs.import_from(tmp_path / "repo", target, tag="nosuch")
+    with pytest.raises(SourceError, match="`chunks` means nothing"):
+        arrayfs.import_from(tmp_path / "repo", target, chunks=(2,))
 
 
 # --- native -----------------------------------------------------------------------------------------------------------
 
 
+@keeps(
+    "With --native an array that can be one is a native array with the same values after it; any other stays as its "
+    "client encoded it, and is listed with the reason.",
+)
 def test_native_decodes_what_can_be_numbers(folder: Path, target: Path, look: int) -> None:
     done = arrayfs.import_from(folder, target, native=True, verify=True)
     assert (done.differing, done.warnings) == ([], [])
@@ -207,6 +217,10 @@ def test_native_of_chunks_that_cannot_be_decoded_imports_nothing(folder: Path, t
 # --- updating ---------------------------------------------------------------------------------------------------------
 
 
+@keeps(
+    "With it, what the source has is made equal, chunks that it does not have are removed from the arrays that it has, "
+    "and nothing else is touched.",
+)
 @pytest.mark.parametrize("native", [False, True])
 def test_update_writes_what_changed_and_removes_what_is_gone(
     folder: Path, target: Path, look: int, native: bool
@@ -243,6 +257,10 @@ def keys_of_new(folder: Path, container: Path, native: bool) -> dict[str, bytes]
     return keys_of(container)
 
 
+@keeps(
+    "An import replaces nothing without --update: a path that is there already is refused by name before anything is "
+    "written.",
+)
 def test_what_is_there_is_refused_before_anything_is_written(folder: Path, target: Path, tmp_path: Path) -> None:
     arrayfs.import_from(folder, target, into="g")
     before = files_of(tmp_path)
@@ -259,6 +277,9 @@ def test_what_is_there_is_refused_before_anything_is_written(folder: Path, targe
 # --- no files, large files, early ends --------------------------------------------------------------------------------
 
 
+@keeps(
+    "What a container cannot keep is refused by name, or with --skip-refused left out and listed.",
+)
 def test_links_are_followed_and_what_is_no_file_is_refused_by_name(tmp_path: Path, target: Path) -> None:
     folder = tmp_path / "s"
     (folder / "a").mkdir(parents=True)
@@ -375,6 +396,9 @@ def test_verify_names_what_differs(tmp_path: Path, target: Path) -> None:
     assert sorted(found) == ["x/README", "x/plain/c/0/0"]
 
 
+@keeps(
+    "What is written outside an array's shape is dropped, as in a mount.",
+)
 def test_what_lies_outside_the_shape_is_no_difference(tmp_path: Path, target: Path) -> None:
     folder = tmp_path / "s"
     zarr.create_array(folder, shape=(5,), chunks=(4,), dtype="i1", compressors=None)[...] = 1

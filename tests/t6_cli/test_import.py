@@ -15,6 +15,7 @@ import pytest
 import arrayfs as package
 from arrayfs.cli.exit_codes import ExitCode
 from arrayfs.copying import importing
+from tests.t4_fuse.promises import keeps
 from tests.t5_copying.stores import files_of, keys_of, write_store
 from tests.t6_cli.conftest import DEADLINE, ROOT, Arrayfs, Place
 
@@ -122,6 +123,9 @@ def start(store: Path, target: Path, *options: str) -> subprocess.Popen[str]:
     return process
 
 
+@keeps(
+    "arrayfs import is one commit: when it ends early, by an error, a signal or a loss of power, nothing has happened."
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("new", [True, False])
 def test_an_import_that_ends_early_has_not_happened(
@@ -144,6 +148,10 @@ def test_an_import_that_ends_early_has_not_happened(
     assert [path.name for path in target.parent.iterdir() if ".part" in path.name] == []
 
 
+@keeps(
+    "With --commit-every the versions that it made on the way stay, and the same command with --update goes on from "
+    "there."
+)
 def test_what_was_committed_on_the_way_stays(store: Path, target: Path) -> None:
     process = start(store, target, "--commit-every", "1")
     process.kill()
