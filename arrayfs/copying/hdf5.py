@@ -95,7 +95,8 @@ class Hdf5(NumberSource):
         """The object that a name in a group leads to, None (and a remark) if it is none of this file's."""
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.SoftLink):
-            self.remarks.notes[path] = f"a link to {link.path}, where its values are"
+            where = "where its values are" if group.get(name) is not None else "which leads nowhere"
+            self.remarks.notes[path] = f"a link to {link.path}, {where}"
             return None
         if isinstance(link, h5py.ExternalLink):
             self.remarks.left_out[path] = f"a link to {link.path} in another file, {link.filename}"

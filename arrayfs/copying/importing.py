@@ -34,6 +34,10 @@ _ENCODING = (
     *("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "storage_transformers"),
     *("dtype", "chunks", "compressor", "filters", "order", "dimension_separator"),
 )
+_GROUPS: dict[int, tuple[str, object]] = {
+    3: (V3_DOCUMENT, {"zarr_format": 3, "node_type": "group", "attributes": {}}),
+    2: (".zgroup", {"zarr_format": 2}),
+}
 # How many names an error lists.
 NAMED = 5
 # Called with the bytes that are done, and those of the whole.
@@ -44,7 +48,7 @@ Progress = Callable[[int, int], object]
 class ImportOptions:
     """into: the group that everything goes into. update: what is there already is made equal to the source; otherwise
     it is refused. commit_every: bytes after which a version is made. skip_refused: go on without what a container
-    cannot keep. verify: read all back afterwards. zarr_format: of group documents that are missing above.
+    cannot keep. verify: read all back afterwards. message: of the versions. codec, block_size: of new blocks.
     """
 
     into: str = ""
@@ -82,10 +86,11 @@ def run_import(source: Source, container: str, options: ImportOptions, progress:
     OSError; the container is then as it was, but for versions that `commit_every` asked for.
     """
     options = replace(options, into=_path(options.into))
-    refuse(source, options)
     _refuse_itself(source, container)
+    total = source.total()
+    refuse(source, options)  # what is seen without reading it; looking through a source is little beside reading it
     with _opened(container, options) as tree:
-        run = _Import(tree, source, options, progress)
+        run = _Import(tree, source, options, total, progress)
         run.run()
         done = run.done
     if options.verify:
@@ -118,12 +123,14 @@ def differing(source: Source, container: str, into: str) -> list[str]:
 class _Import:
     """One import into an open tree."""
 
-    def __init__(self, tree: Tree, source: Source, options: ImportOptions, progress: Progress | None) -> None:
+    def __init__(
+        self, tree: Tree, source: Source, options: ImportOptions, total: int, progress: Progress | None
+    ) -> None:
+        """total: bytes of all values, as far as they are known."""
         self.done = Imported()
         self._tree, self._keys = tree, Keys(tree, alone=True)
         self._source, self._options = source, options
-        self._progress = progress
-        self._total = source.total() if progress is not None else 0
+        self._progress, self._total = progress, total
         self._since_commit = self._shown = 0
         # paths that had an array's document
         self._arrays: dict[str, None] = {}
@@ -136,6 +143,7 @@ class _Import:
             self._refuse_what_is_there()
         self._make_groups()
         flow(self._source, self._take)
+        self._show(self._total)
         refuse(self._source, options)
         if options.update:
             self._remove_old()
@@ -161,25 +169,15 @@ class _Import:
 
     def _make_groups(self) -> None:
         """Documents of groups where there are none: above everything, and where the source wants one."""
-        for group in self._source.groups:
-            parts = _join(self._options.into, group).split("/") if _join(self._options.into, group) else []
-            for length in range(len(parts) + 1):
-                self._make_group("/".join(parts[:length]))
-        parts = self._options.into.split("/") if self._options.into else []
-        for length in range(len(parts)):
-            self._make_group("/".join(parts[:length]))
-
-    def _make_group(self, path: str) -> None:
-        documents = (V3_DOCUMENT, ".zgroup", ".zarray")
-        there = [name for name in documents if _join(path, name) in self._keys]
-        if there:
-            return
-        if self._source.look == 2:
-            self._keys.put(_join(path, ".zgroup"), dump_json({"zarr_format": 2}))
-        else:
-            self._keys.put(
-                _join(path, V3_DOCUMENT), dump_json({"zarr_format": 3, "node_type": "group", "attributes": {}})
-            )
+        into = self._options.into
+        groups = [path for path in _above(into) if path != into]
+        groups += [path for group in self._source.groups for path in _above(_join(into, group))]
+        for path in dict.fromkeys(groups):
+            if self._keys.is_array(path):
+                raise SourceError(f"{path or '/'} is an array: nothing can be imported into it")
+            if not any(_join(path, name) in self._keys for name in (V3_DOCUMENT, ".zgroup")):
+                name, document = _GROUPS[self._source.look]
+                self._keys.put(_join(path, name), dump_json(document))
 
     def _take(self, key: str, value: Value | Large | None) -> None:
         path, done = _join(self._options.into, key), self.done
@@ -192,11 +190,16 @@ class _Import:
         done.values += value is not None
         done.bytes += size
         self._since_commit += size
-        if self._progress is not None and (done.bytes - self._shown >= PROGRESS_STEP or done.bytes >= self._total):
-            self._shown = done.bytes
-            self._progress(min(done.bytes, self._total), self._total)
+        if done.bytes - self._shown >= PROGRESS_STEP:
+            self._show(done.bytes)
         if self._options.commit_every is not None and self._since_commit >= self._options.commit_every:
             self._commit()
+
+    def _show(self, size: int) -> None:
+        """Tell how far it is; of a source that does not know its size nothing can be told."""
+        self._shown = size
+        if self._progress is not None and self._total:
+            self._progress(min(size, self._total), self._total)
 
     def _put(self, path: str, value: Value | Large | None) -> int:
         """Returns how many bytes it has."""
@@ -274,6 +277,12 @@ def _holds(keys: Keys, path: str, value: Value | Large) -> bool:
 
 def _join(group: str, key: str) -> str:
     return f"{group}/{key}" if group and key else group or key
+
+
+def _above(path: str) -> list[str]:
+    """The root, and all paths down to this one, itself included."""
+    parts = path.split("/") if path else []
+    return ["/".join(parts[:length]) for length in range(len(parts) + 1)]
 
 
 def _path(group: str) -> str:

@@ -334,12 +334,19 @@ class Keys:
 
     def chunks(self, path: str) -> Iterator[str]:
         """The keys of all chunks of the array at a path; none if there is no array."""
-        with self._container.lock:
-            directory = self._find(_parts(path))
-            zarr = self.tree.documents.zarr(directory) if isinstance(directory, Directory) else None
+        zarr = self._array(path)
         if zarr is not None:
             start = f"{path}/" if path else ""
             yield from (start + key for key in chunk_keys(self.tree, zarr, zarr.root))
+
+    def is_array(self, path: str) -> bool:
+        """Whether the directory at a path is an array's."""
+        return self._array(path) is not None
+
+    def _array(self, path: str) -> ZarrArray | None:
+        with self._container.lock:
+            directory = self._find(_parts(path))
+            return self.tree.documents.zarr(directory) if isinstance(directory, Directory) else None
 
     def names(self, path: str) -> list[str]:
         """What stands directly below a path: last parts of keys, and beginnings of longer ones."""

@@ -144,6 +144,7 @@ def test_objects_come_once_and_links_are_told(tmp_path: Path, target: Path) -> N
         file["type"] = np.dtype("i4")
     done = arrayfs.import_from(tmp_path / "t.h5", target)
     assert sorted(done.notes) == ["b", "dangling", "g/up", "soft", "type"]
+    assert "leads nowhere" in done.notes["dangling"]
     with arrayfs.open(target) as container:
         assert [node.path for node in container.walk()] == ["a", "g"]
     with h5py.File(tmp_path / "t.h5", "a") as file:

@@ -270,6 +270,9 @@ def test_what_is_there_is_refused_before_anything_is_written(folder: Path, targe
     arrayfs.import_from(folder, target, into="h/deep", verify=True)
     assert keys_of(target, "h/deep") == keys_of(target, "g") == files_of(folder)
     same_values(target, 2 if (folder / ".zgroup").exists() else 3, "h/deep")
+    for into in ("h/deep/plain/below", "h/deep/plain"):
+        with pytest.raises((SourceError, EntryExistsError), match=r"is an array|already"):
+            arrayfs.import_from(folder, target, into=into)
     with pytest.raises(SourceError, match="no name of a group"):
         arrayfs.import_from(folder, target, into="a/../b")
 
@@ -408,12 +411,20 @@ def test_what_lies_outside_the_shape_is_no_difference(tmp_path: Path, target: Pa
     assert arrayfs.import_from(folder, target, update=True).commits == []
 
 
-def test_consolidated_metadata_in_memory_store_and_progress(target: Path) -> None:
+def test_a_store_in_memory_with_consolidated_metadata(target: Path) -> None:
     store = MemoryStore()
     with unstable_types():
         zarr.create_group(store).create_array("a", shape=(4,), dtype="u1", compressors=None)[...] = 3
         zarr.consolidate_metadata(store)
     seen: list[tuple[int, int]] = []
-    done = arrayfs.import_from(store, target, progress=lambda *told: seen.append(told), codec="zstd")
+    done = arrayfs.import_from(store, target, codec="zstd", progress=lambda *told: seen.append(told))
     assert (json.loads(keys_of(target)["zarr.json"])["consolidated_metadata"]["metadata"].keys()) == {"a"}
-    assert done.values == 3
+    assert (done.values, seen) == (3, [])  # a store does not say how large its values are
+
+
+def test_progress_is_told_in_bytes(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "PROGRESS_STEP", 1000)
+    seen: list[tuple[int, int]] = []
+    done = arrayfs.import_from(write_store(tmp_path / "s"), target, progress=lambda *told: seen.append(told))
+    assert seen == sorted(seen)
+    assert (len(seen) > 5, seen[-1]) == (True, (done.bytes, done.bytes))
