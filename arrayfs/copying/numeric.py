@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.copying.source import TOGETHER, Entry, Load, Remarks, Value
 from arrayfs.copying.zarr_types import ZarrType
-from arrayfs.errors import SourceError
+from arrayfs.errors import LimitError, SourceError
 from arrayfs.view.metadata import KeyStyle, dump_json
 from arrayfs.view.zarr2 import DIMENSIONS_ATTRIBUTE
 
@@ -50,6 +50,12 @@ class Numbers:
     names: tuple[str | None, ...] | None = None
     there: Container[Coord] | None = None
     fortran: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            Grid(self.shape, self.chunks)
+        except LimitError as error:
+            raise SourceError(f"{self.path}: {error}") from None
 
     @property
     def grid(self) -> Grid:

@@ -21,6 +21,8 @@ LARGE = 32 << 20
 # Small values are read many at a time: handing one to a thread and back takes as long as reading 64 KiB.
 TOGETHER = 1 << 20
 MOST_TOGETHER = 64
+# Longer numbers are no chunk's, and Python refuses to read the longest.
+_DIGITS = 20
 # Values of which nobody says how large they are count as this until one is seen.
 UNKNOWN = 1 << 20
 
@@ -118,7 +120,7 @@ def order(name: str) -> tuple[int, tuple[int, ...], str]:
     if name in DOCUMENTS:
         return 0, (DOCUMENTS.index(name),), name
     numbers = name.removeprefix("c.").split(".")
-    if all(number.isdecimal() and number.isascii() for number in numbers):
+    if all(number.isdecimal() and number.isascii() and len(number) < _DIGITS for number in numbers):
         return 1, tuple(map(int, numbers)), name
     return 2, (), name
 

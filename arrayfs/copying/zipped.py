@@ -26,7 +26,8 @@ class Zipped:
             self._archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
             raise SourceError(f"{path}: no zip archive that can be read: {error}") from None
-        self._entries = {entry.filename: entry for entry in self._archive.infolist() if not entry.is_dir()}
+        entries = {entry.filename: entry for entry in self._archive.infolist() if not entry.is_dir()}
+        self._entries = {name: entries[name] for name in sorted(entries, key=path_order)}
         bad = [name for name in self._entries if not set(name.split("/")).isdisjoint(("", ".", ".."))]
         if bad:
             self.close()
@@ -37,7 +38,7 @@ class Zipped:
             raise SourceError(f"{path}: {locked[0]!r} is encrypted")
 
     def items(self) -> Iterator[Item]:
-        return (Item(name, self._entries[name].file_size) for name in sorted(self._entries, key=path_order))
+        return (Item(name, entry.file_size) for name, entry in self._entries.items())
 
     def read(self, key: str) -> Value:
         return b"".join(self.parts(key))

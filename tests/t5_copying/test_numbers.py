@@ -163,6 +163,8 @@ def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
     short = tmp_path / "head.npy"
     short.write_bytes((tmp_path / "c.npy").read_bytes()[:40])
     yield short, {}, "no .npy file that can be read"
+    yield path, {"dtype": "u1", "shape": (1 << 40, 1 << 40)}, "64 bytes from 0 on"
+    yield packed, {"dtype": "u1", "shape": (1 << 40, 1 << 40)}, "chunks has more than"
     (tmp_path / "classic.nc").write_bytes(b"CDF\x01" + bytes(60))
     yield tmp_path / "classic.nc", {}, "nccopy -4"
 
