@@ -58,12 +58,12 @@ def opened(path: str, options: SourceOptions) -> NumberSource:
 
 def numbers(source: str, name: str, header: Header, chunks: tuple[int, ...], read: Callable[..., Any]) -> Numbers:
     """An array of which there is nothing but its elements. Raises SourceError for types that cannot be kept."""
+    fill = np.zeros((), header.dtype)[()]
     try:
         kind = zarr_type(header.dtype)
+        return Numbers(name.strip("/"), kind, header.shape, chunks, fill, read, fortran=header.fortran)
     except SourceError as error:
         raise SourceError(f"{source}: {name}: {error}") from None
-    fill = np.zeros((), header.dtype)[()]
-    return Numbers(name.strip("/"), kind, header.shape, chunks, fill, read, fortran=header.fortran)
 
 
 def chunks_of(source: str, header: Header, chunks: tuple[int, ...] | None) -> tuple[int, ...]:

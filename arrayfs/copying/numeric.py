@@ -55,7 +55,7 @@ class Numbers:
         try:
             Grid(self.shape, self.chunks)
         except LimitError as error:
-            raise SourceError(f"{self.path}: {error}") from None
+            raise SourceError(str(error)) from None
 
     @property
     def grid(self) -> Grid:
