@@ -57,11 +57,6 @@ def read(container: Path, name: str) -> NDArray[Any]:
         return np.asarray(found[...])
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "t.af"
-
-
 def test_each_numpy_type_becomes_what_the_table_says(tmp_path: Path) -> None:
     refused = {dtype for dtype, became in TYPES.items() if became.startswith("refused: ")}
     kept = {f"g/{re.sub(r'[^a-z0-9]', '_', dtype)}": dtype for dtype in TYPES if dtype not in refused}

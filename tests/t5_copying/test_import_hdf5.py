@@ -14,7 +14,7 @@ import pytest
 import arrayfs
 from arrayfs.errors import SourceError
 from tests.t5_copying.stores import dtype_of, keys_of
-from tests.t5_copying.test_numbers import TYPES, read, table, values_of
+from tests.t5_copying.test_import_numbers import TYPES, read, table, values_of
 
 h5py = pytest.importorskip("h5py")
 
@@ -22,11 +22,6 @@ LOOKS = (2, 3)
 OF_HDF5 = table("HDF5 type")
 # What h5py has no HDF5 type for: text of UTF-32, times, pickled objects.
 NOT_HDF5 = {"U5", "datetime64[ns]", "datetime64[us]", "timedelta64[ms]", "O"}
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "t.af"
 
 
 def test_each_type_becomes_what_the_tables_say(tmp_path: Path, target: Path) -> None:
