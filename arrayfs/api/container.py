@@ -168,6 +168,7 @@ def open(
     cache_size: int = 128 << 20,
     journal_dir: str | os.PathLike[str] | None = None,
     on_conflict: OnConflict = "fail",
+    chunk_stats: bool | None = None,
 ) -> Container:
     """Open a container.
 
@@ -177,7 +178,9 @@ def open(
     codec: None, "lz4" or "zstd", for arrays that have none of their own. block_size: bytes that small chunks are packed
     to. dirty_limit: bytes of changes kept in memory; beyond it they are packed into the next sidecar. cache_size: bytes
     of unpacked blocks kept in memory. journal_dir: where `flush` writes, by default beside the container. on_conflict:
-    what a commit does where another writer changed the same: "fail", or "ours" wins.
+    what a commit does where another writer changed the same: "fail", or "ours" wins. chunk_stats: whether the smallest
+    and largest element and the null count of each chunk of numbers that is packed are kept, so that statistics need not
+    read it; None: as the newest version has it, at first not.
 
     Opening for writing first takes up what killed writers left in their journals (`warnings` says so). Any number of
     programs may have it open, also for writing.
@@ -190,7 +193,7 @@ def open(
     location = os.fspath(url)
     if mode != "r":
         _make(location, mode)
-    options = ContainerOptions(PoolOptions(codec, block_size, dirty_limit), cache_size, on_conflict)
+    options = ContainerOptions(PoolOptions(codec, block_size, dirty_limit, chunk_stats), cache_size, on_conflict)
     layers = Layers.open(location, "r" if mode == "r" else "a", options, version)
     try:
         journals = None if journal_dir is None else LocalStore(os.fspath(journal_dir))

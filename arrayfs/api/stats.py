@@ -37,29 +37,29 @@ def native_names(session: Session) -> list[str]:
 
 
 def of_container(session: Session) -> dict[str, Statistics]:
-    """By array. From the statistics file, where there is one, else from the values."""
+    """By array. From the statistics file, where there is one, else from what is known of chunks, and their values."""
     container = session.container
     stored = {} if not container.read_only and container.dirty else statistics.stored_stats(container)
     found = {}
     for name in native_names(session):
         array = container.get(name)
         known = stored.get(name) or statistics.of_array(array, container.cache)
-        found[name] = _shown(array.spec.dtype, known)
+        found[name] = shown(array.spec.dtype, known)
     return found
 
 
 def of_array(session: Session, array: Array) -> Statistics:
-    """Of one array, from its values."""
-    return _shown(array.spec.dtype, statistics.of_array(array, session.container.cache))
+    """Of one array, from the values of those chunks of which nothing is known."""
+    return shown(array.spec.dtype, statistics.of_array(array, session.container.cache))
 
 
 def of_chunk(session: Session, array: Array, coord: Coord) -> Statistics:
-    """Of one chunk, from its values. coord: the container's."""
-    stored = array.read(coord, session.container.cache)
-    return _shown(array.spec.dtype, statistics.of_chunk(array, coord, stored))
+    """Of one chunk, from its values where the container does not say. coord: the container's."""
+    return shown(array.spec.dtype, statistics.at(array, coord, session.container.cache))
 
 
-def _shown(dtype: DType, found: ArrayStats) -> Statistics:
+def shown(dtype: DType, found: ArrayStats) -> Statistics:
+    """As Python values."""
     low, high = (None if one is None else _value(dtype, one) for one in (found.minimum, found.maximum))
     return Statistics(low, high, found.null_count, found.row_count)
 

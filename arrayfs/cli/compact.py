@@ -40,6 +40,11 @@ Example:
     metavar="SIZE",
     help="Pack small chunks together up to this, and divide larger blocks; by default 64KiB, and larger ones stay.",
 )
+@click.option(
+    "--chunk-stats/--no-chunk-stats",
+    default=None,
+    help="Have smallest, largest and null count of every chunk, or of none; by default those that are known.",
+)
 @journal_dir_option
 @text.json_option
 def compact(
@@ -50,6 +55,7 @@ def compact(
     dry_run: bool,
     codec: str | None,
     block_size: int | None,
+    chunk_stats: bool | None,
     journal_dir: str | None,
     as_json: bool,
 ) -> None:
@@ -63,7 +69,7 @@ def compact(
     meanwhile, and CONTAINER may be a directory where one is mounted: its mounts go on with the new files. Ended early,
     it has changed nothing, or the next open for writing finishes it.
     """
-    options = PackOptions(KEEP if codec is None else None if codec == "none" else codec, block_size)
+    options = PackOptions(KEEP if codec is None else None if codec == "none" else codec, block_size, chunk_stats)
     if dry_run:
         opened = Container.open(control.container_at(container))
         try:

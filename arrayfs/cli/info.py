@@ -13,7 +13,8 @@ from arrayfs.cli.arrays import array_facts
 from arrayfs.cli.differences import differences
 from arrayfs.cli.journal_dir import journal_dir_option, open_journal_dir
 from arrayfs.container.container import Container
-from arrayfs.container.layer import Layer, extension_row
+from arrayfs.container.figures import are_kept, own_rows
+from arrayfs.container.layer import Layer
 from arrayfs.container.opening import version_of
 from arrayfs.view import plain
 from arrayfs.view.takeup import not_shown
@@ -56,6 +57,7 @@ def _facts(container: Container) -> dict[str, Any]:
         "arrays": {"native": kinds["native"], "opaque": kinds["opaque"]},
         "files": files,
         "codecs": _codecs(container.stack.layers),
+        "chunk_stats": are_kept(container.stack.layers),
         "layers": layers,
         "unfinished": [name for name in container.store.list() if container.names.parse_part(name) is not None],
         "differences": [asdict(difference) for difference in differences(container)],
@@ -75,7 +77,7 @@ def _layer(container: Container, place: int) -> dict[str, Any]:
         "author": ext.author if ext else "",
         "by_arrayfs": ext is not None,
         "size": layer.blob.size,
-        "blocks": len(footer.blocks) - (extension_row(footer) is not None),
+        "blocks": len(footer.blocks) - len(own_rows(layer)),
         "arrays": sum(not meta.deleted for meta in footer.arrays),
         "removed_arrays": sum(meta.deleted for meta in footer.arrays),
         "chunks": sum(len(meta.chunks) for meta in footer.arrays),
@@ -86,9 +88,9 @@ def _codecs(layers: tuple[Layer, ...]) -> dict[str, dict[str, int]]:
     """Blocks and bytes, stored and unpacked, by the codec's name."""
     totals: dict[str, dict[str, int]] = {}
     for layer in layers:
-        ours = extension_row(layer.footer)
+        ours = own_rows(layer)
         for row in range(len(layer.footer.blocks)):
-            if row != ours:
+            if row not in ours:
                 total = totals.setdefault(layer.codec(row) or "none", {"blocks": 0, "stored": 0, "unpacked": 0})
                 total["blocks"] += 1
                 total["stored"] += layer.stored_size(row)
@@ -105,6 +107,8 @@ def _echo(facts: dict[str, Any]) -> None:
     for codec, total in facts["codecs"].items():
         sizes = f"{text.size(total['unpacked'])} stored as {text.size(total['stored'])}"
         click.echo(f"codec      {codec}: {text.count(total['blocks'], 'block')}, {sizes}")
+    if facts["chunk_stats"]:
+        click.echo("statistics of the chunks of numbers are kept as they are packed")
     click.echo()
     rows = [("version", "file", "time", "size", "arrays", "chunks", "author", "message")]
     text.echo_table([*rows, *map(_row, facts["layers"])], "rllrrrll")

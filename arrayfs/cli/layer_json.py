@@ -11,8 +11,10 @@ import numpy as np
 
 from arrayfs.cli import text
 from arrayfs.container.layer import Layer
+from arrayfs.errors import FormatError
 from arrayfs.format.attributes import attribute_to_python
 from arrayfs.format.extension_model import Extension
+from arrayfs.format.figures import Figures
 from arrayfs.format.model import ArrayMeta, AttributeValue, BlockTable, DType, FillValue
 
 _FILLS = {"Int": "<i8", "UInt": "<u8", "TimestampNs": "<i8", "Float": "<f8", "Bool": "?"}
@@ -37,7 +39,7 @@ def layer_json(layer: Layer, limit: Limit) -> dict[str, Any]:
         "attr_keys": _cut(list(footer.attr_keys), limit),
         "n_attr_values": len(footer.attr_values),
         "attr_values": _cut([attribute_json(value) for value in footer.attr_values], limit),
-        "extension": None if layer.extension is None else _extension(layer.extension, limit),
+        "extension": None if layer.extension is None else _extension(layer, layer.extension, limit),
     }
 
 
@@ -58,7 +60,7 @@ def attribute_json(value: AttributeValue) -> dict[str, Any]:
         return {"type": value.kind, "value": plain}
     size = 4 if value.kind.startswith("Float32") else 8
     raw = [value.payload[start : start + size] for start in range(0, len(value.payload), size)]
-    shown = [_float(float(np.frombuffer(one, f"<f{size}")[0])) for one in raw]
+    shown = [float_json(float(np.frombuffer(one, f"<f{size}")[0])) for one in raw]
     bits = [one[::-1].hex() for one in raw]
     is_list = isinstance(plain, list)
     return {"type": value.kind, "value": shown if is_list else shown[0], "bits": bits if is_list else bits[0]}
@@ -72,7 +74,7 @@ def fill_json(fill: FillValue | None) -> dict[str, Any] | None:
         return {"type": fill.kind, "value": fill.payload.decode()}
     number = np.frombuffer(fill.payload, _FILLS[fill.kind])[0].item()
     if fill.kind == "Float":
-        return {"type": fill.kind, "value": _float(number), "bits": fill.payload[::-1].hex()}
+        return {"type": fill.kind, "value": float_json(number), "bits": fill.payload[::-1].hex()}
     return {"type": fill.kind, "value": number}
 
 
@@ -106,7 +108,26 @@ def _array(meta: ArrayMeta, limit: Limit) -> dict[str, Any]:
     }
 
 
-def _extension(ext: Extension, limit: Limit) -> dict[str, Any]:
+def _figures(layer: Layer, said: bytes | int | None, limit: Limit) -> dict[str, Any] | str | None:
+    """By array, of each chunk the bits of its lowest and its highest, and its nulls; null if nothing is known of it.
+
+    Those in a block of their own are not read.
+    """
+    if said is None or isinstance(said, int):
+        return None if said is None else {"block": said}
+    try:
+        return {str(place): _cut(_rows(one), limit) for place, one in layer.figures.items()}
+    except FormatError as error:
+        return str(error)
+
+
+def _rows(figures: Figures) -> list[list[Any] | None]:
+    columns = (column.tolist() for column in (figures.known, figures.lows, figures.highs, figures.nulls))
+    rows = zip(*columns, strict=True)
+    return [[f"{low:016x}", f"{high:016x}", nulls] if known else None for known, low, high, nulls in rows]
+
+
+def _extension(layer: Layer, ext: Extension, limit: Limit) -> dict[str, Any]:
     return {
         "layer_id": ext.layer_id.hex(),
         "parent_id": ext.parent_id.hex(),
@@ -139,6 +160,7 @@ def _extension(ext: Extension, limit: Limit) -> dict[str, Any]:
             str(place): _cut([f"{crc:08x}" for crc in crcs.tolist()], limit) for place, crcs in ext.piece_crcs.items()
         },
         "chunk_mtimes": {str(place): _cut(times.tolist(), limit) for place, times in ext.chunk_mtimes.items()},
+        "chunk_figures": _figures(layer, ext.chunk_figures, limit),
         "array_marks": {str(place): marks for place, marks in ext.array_marks.items()},
         "unknown": [{"tag": tag, "size": len(data)} for tag, data in ext.unknown],
     }
@@ -148,7 +170,8 @@ def _cut(rows: list[Any], limit: Limit) -> list[Any] | None:
     return rows if limit is None or len(rows) <= limit else None
 
 
-def _float(number: float) -> float | str:
+def float_json(number: float) -> float | str:
+    """A float that JSON has, or its name."""
     if number != number:
         return "NaN"
     return {float("inf"): "Infinity", float("-inf"): "-Infinity"}.get(number, number)

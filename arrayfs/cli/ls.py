@@ -13,12 +13,16 @@ from typing import Any
 import click
 
 from arrayfs.api import container as api
+from arrayfs.api.stats import Statistics, shown
 from arrayfs.cli import text
 from arrayfs.cli.arrays import ArrayFacts, array_facts, attributes_json, dtype_text
+from arrayfs.cli.layer_json import float_json
 from arrayfs.container.container import Container
+from arrayfs.container.statistics import known_of
 from arrayfs.errors import ArrayNotFoundError
 
 HEAD = ("name", "dtype", "shape", "chunk shape", "chunks", "stored")
+STATS_HEAD = ("smallest", "largest", "null")
 
 EXAMPLE = """\b
 Example:
@@ -36,16 +40,25 @@ Example:
 @click.option(
     "--where", multiple=True, metavar="KEY[=VALUE]", help="Only arrays with this attribute; may be given again."
 )
+@click.option("--stats", is_flag=True, help="Also smallest and largest element and null count, where they are known.")
 @text.version_option
 @text.json_option
 def ls(
-    container: str, name: str | None, all_names: bool, where: tuple[str, ...], version: str | None, as_json: bool
+    container: str,
+    name: str | None,
+    all_names: bool,
+    where: tuple[str, ...],
+    stats: bool,
+    version: str | None,
+    as_json: bool,
 ) -> None:
     """List the arrays of CONTAINER, or those called NAME or lying in the group NAME. Needs no mount.
 
     "chunks" says how many are stored, of how many the grid has; "stored", how many bytes these take, compressed. A
     dtype in brackets belongs to an array whose chunks are kept as its client encoded them. Of one array given by NAME,
-    JSON has the attributes too. VALUE of --where is JSON, or text; KEY<VALUE, KEY>VALUE and KEY!=VALUE compare, too.
+    JSON has the attributes too. --stats reads no values: it says what is known because all chunks of
+    an array were written with --chunk-stats. VALUE of --where is JSON, or text; KEY<VALUE, KEY>VALUE and KEY!=VALUE
+    compare, too.
     """
     wanted = _names_where(container, where, version) if where else None
     with Container.open(container, version=version) as opened:
@@ -56,10 +69,15 @@ def ls(
         ]
         if name is not None and not found and wanted is None:
             raise ArrayNotFoundError(f"{container}: no array {name!r}, and no group of this name")
+        known = [_stats(opened, facts) for facts in found] if stats else None
         if not as_json:
-            _echo(found)
+            _echo(found, known)
             return
         listed = [asdict(facts) for facts in found]
+        for facts, one in zip(listed, known or (), strict=False):
+            facts["stats"] = (
+                None if one is None else asdict(one) | {end: _value_json(getattr(one, end)) for end in _ENDS}
+            )
         if len(found) == 1 and found[0].name == name and found[0].kind != "opaque":
             listed[0]["attributes"] = attributes_json(opened, name)
         text.echo_json(listed)
@@ -96,6 +114,7 @@ def _less(one: Any, other: Any) -> bool:
     return comparable and len(kinds) == 1 and bool(one < other)
 
 
+_ENDS = ("minimum", "maximum")
 _CONDITION = re.compile(r"([^=!<>]+)(?:(=|!=|<|>)(.*))?", re.DOTALL)
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": _less, ">": lambda one, other: _less(other, one),
@@ -107,9 +126,35 @@ def _is_below(name: str, wanted: str) -> bool:
     return name == wanted or name.startswith(f"{wanted}/")
 
 
-def _echo(found: list[ArrayFacts]) -> None:
-    if found:
+def _stats(container: Container, facts: ArrayFacts) -> Statistics | None:
+    if facts.kind != "native" or facts.chunks is None:
+        return None
+    array = container.get(facts.name)
+    known = known_of(array)
+    return None if known is None else shown(array.spec.dtype, known)
+
+
+def _value_json(value: Any) -> Any:
+    if isinstance(value, float):
+        return float_json(value)
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _echo(found: list[ArrayFacts], known: list[Statistics | None] | None) -> None:
+    if not found:
+        return
+    if known is None:
         text.echo_table([HEAD, *map(_row, found)], "llllrr")
+    else:
+        rows = [(*_row(facts), *_stats_row(one)) for facts, one in zip(found, known, strict=True)]
+        text.echo_table([(*HEAD, *STATS_HEAD), *rows], "llllrrrrr")
+
+
+def _stats_row(stats: Statistics | None) -> tuple[str, ...]:
+    if stats is None:
+        return ("?", "?", "?")
+    ends = ("-" if end is None else str(end) for end in (stats.minimum, stats.maximum))
+    return (*ends, f"{stats.null_count} of {stats.row_count}")
 
 
 def _row(facts: ArrayFacts) -> tuple[str, ...]:

@@ -71,6 +71,12 @@ def _compact_when(typed: str) -> CompactWhen:
     help="Small chunks are packed together up to this.",
 )
 @click.option(
+    "--chunk-stats/--no-chunk-stats",
+    default=None,
+    help="Keep smallest, largest and null count of each chunk of numbers that is packed; by default as the newest"
+    " version has it.",
+)
+@click.option(
     "--cache",
     "cache_size",
     type=read_size,
@@ -164,6 +170,7 @@ def mount(
     zarr_format: str,
     codec: str,
     block_size: int,
+    chunk_stats: bool | None,
     cache_size: int,
     dirty_limit: int,
     commit_every: float | None,
@@ -200,7 +207,7 @@ def mount(
     if read_only or version is not None:
         chosen = replace(chosen, read_only=True)
     url = container if "://" in container else os.path.abspath(container)
-    pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit)
+    pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit, chunk_stats)
     settings = ContainerOptions(pool, cache_size, on_conflict)
 
     def opened() -> Tree:

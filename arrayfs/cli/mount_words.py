@@ -32,15 +32,20 @@ def read_words(ctx: click.Context, _parameter: click.Parameter, text: str) -> tu
         if option.is_flag == bool(equals):
             needs = "takes no value" if option.is_flag else "needs a value"
             raise MountOptionError(f"mount option {word!r} {needs}")
-        defaults[option.name] = True if option.is_flag else value
+        defaults[option.name] = _long(word) not in option.secondary_opts if option.is_flag else value
     ctx.default_map = defaults
     return tuple(others)
 
 
 def own_option(command: click.Command, word: str) -> click.Option | None:
     """Return the option of the command that a word names, None if it is none of its own. `_` counts as `-`."""
-    name = "--" + word.partition("=")[0].replace("_", "-")
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and name in parameter.opts and parameter.name not in _NOT_AS_WORDS:
+        if not isinstance(parameter, click.Option) or parameter.name in _NOT_AS_WORDS:
+            continue
+        if _long(word) in (*parameter.opts, *parameter.secondary_opts):
             return parameter
     return None
+
+
+def _long(word: str) -> str:
+    return "--" + word.partition("=")[0].replace("_", "-")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +18,25 @@ from numpy.typing import NDArray
 from arrayfs.container.array import Array, PackedRef
 from arrayfs.container.copies import BlockCopies, unchanged_places
 from arrayfs.container.dictionary import AttributeDictionary, values_in_use
+from arrayfs.container.figures import Found, figures_at, meaning_of
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import LayerStack, Span
 from arrayfs.format.chunkdata import join_elements, stored_size
 from arrayfs.format.dtypes import fill_array
+from arrayfs.format.figures import Figures, encode_figures, join_figures
 from arrayfs.format.model import ArrayMeta, ChunkTable
 
-# A chunk table, and when its chunks were written, (n,) int64, ns.
-Dated = tuple[ChunkTable, NDArray[np.int64]]
+# Up to so many bytes of figures stand in the extension block, which everybody reads who opens the layer.
+FIGURES_WITHIN = 4 * 1024
+
+
+class Entries(NamedTuple):
+    """A chunk table; when its chunks were written, (n,) int64, ns; their figures, None if nothing is known of any."""
+
+    table: ChunkTable
+    times: NDArray[np.int64]
+    figures: Figures | None = None
 
 
 class LayerBuilder:
@@ -40,10 +52,13 @@ class LayerBuilder:
         codec: str | None,
         dictionary: AttributeDictionary | None = None,
         copies: BlockCopies | None = None,
+        *,
+        with_figures: bool = False,
     ) -> None:
         """stack: what the layer comes on top of. dictionary: by default one that goes on from its newest layer's.
 
-        copies: blocks of renamed arrays that the part has already.
+        copies: blocks of renamed arrays that the part has already. with_figures: whether the layer has those that are
+        known of its chunks.
         """
         self._stack, self._part = stack, part
         self._copies = BlockCopies() if copies is None else copies
@@ -53,6 +68,8 @@ class LayerBuilder:
         self.holes: list[tuple[int, int, int]] = []
         self.mtimes: dict[int, NDArray[np.int64]] = {}
         self.renamed: dict[int, str] = {}
+        self._with_figures = with_figures
+        self._figures: dict[int, Figures] = {}
         self._hole_blocks: dict[tuple[int, tuple[int, ...]], tuple[int, int]] = {}
 
     def add_tombstone(self, name: str) -> None:
@@ -67,7 +84,9 @@ class LayerBuilder:
         tables = [self._changed(array)] if continued else [*self._copied(array), self._changed(array)]
         self.add_entry(array, tables, self._gone(array) if continued else None, array.origin)
 
-    def add_entry(self, array: Array, tables: list[Dated], gone: list[Coord] | None, origin: str | None = None) -> None:
+    def add_entry(
+        self, array: Array, tables: list[Entries], gone: list[Coord] | None, origin: str | None = None
+    ) -> None:
         """Say of an array what its chunks in this layer are, by tables, each with the times of its chunks.
 
         gone: chunks of it that are no more; None if the array is made anew, whatever there was before.
@@ -79,10 +98,13 @@ class LayerBuilder:
                 self.add_tombstone(array.name)
             gone = self._below(array)
         if gone:
-            tables = [*tables, (self._hole_table(array, gone), np.zeros(len(gone), np.int64))]
-        chunks = _concatenate([table for table, _ in tables], len(array.spec.shape))
+            tables = [*tables, Entries(self._hole_table(array, gone), np.zeros(len(gone), np.int64))]
+        chunks = _concatenate([one.table for one in tables], len(array.spec.shape))
         if len(chunks):
-            self.mtimes[len(self.metas)] = np.concatenate([times for _, times in tables])
+            self.mtimes[len(self.metas)] = np.concatenate([one.times for one in tables])
+        if self._with_figures and any(one.figures is not None for one in tables):
+            found = [Figures.unknown(len(one.table)) if one.figures is None else one.figures for one in tables]
+            self._figures[len(self.metas)] = join_figures(found)
         if origin not in (None, array.name):
             self.renamed[len(self.metas)] = str(origin)
         spec = array.spec
@@ -93,7 +115,19 @@ class LayerBuilder:
             )
         )  # fmt: skip
 
-    def _changed(self, array: Array) -> Dated:
+    def said_figures(self) -> bytes | int | None:
+        """What the extension block says of the chunks' figures. Where they are many, they get a block of their own."""
+        if not self._with_figures:
+            return None
+        said = encode_figures(self._figures)
+        return said if len(said) <= FIGURES_WITHIN else self._part.add_block(self._codec, [said])
+
+    @cached_property
+    def _found(self) -> Found:
+        """What was measured of the part's chunks."""
+        return self._part.figures.found()
+
+    def _changed(self, array: Array) -> Entries:
         # lists of what is there already, and no row for each chunk: there may be a million
         changes = array.changes
         packed = sorted(coord for coord, change in changes.items() if isinstance(change.content, PackedRef))
@@ -106,7 +140,11 @@ class LayerBuilder:
             np.fromiter((ref.offset for ref in refs), np.uint32, count),
             np.fromiter((ref.size for ref in refs), np.uint32, count),
         )
-        return table, np.fromiter((changes[coord].mtime_ns for coord in packed), np.int64, count)
+        times = np.fromiter((changes[coord].mtime_ns for coord in packed), np.int64, count)
+        figures = None
+        if self._with_figures and count:
+            figures = self._found.at(table.block_ids, table.offsets, meaning_of(array.spec))
+        return Entries(table, times, figures)
 
     def _gone(self, array: Array) -> list[Coord]:
         """Chunks that a layer has and that are no more: unlinked, or cut off."""
@@ -150,21 +188,20 @@ class LayerBuilder:
         row, size = self._hole_blocks[key]
         return row, 0, size
 
-    def _copied(self, array: Array) -> Iterator[Dated]:
+    def _copied(self, array: Array) -> Iterator[Entries]:
         """Chunks that the array has under another name below, in copies of their blocks."""
         index = array.index
         if not len(index):
             return  # a new array, as most are
         kept = unchanged_places(array)
         coords, rows, times = index.grid.coords(index.keys)[kept], index.rows[kept], index.mtimes(0, len(index))[kept]
+        figures = figures_at(index, kept, array.spec) if self._with_figures else None
         for entry, chosen in index.by_entry(kept):
             chunks, of_entry = entry.meta.chunks, rows[chosen]
             blocks = entry.layer.block_rows(chunks.block_ids[of_entry])
             copies = self._copies.numbers(self._part, entry.layer, blocks)
-            yield (
-                ChunkTable(coords[chosen], copies, chunks.offsets[of_entry], chunks.sizes[of_entry]),
-                times[chosen],
-            )
+            table = ChunkTable(coords[chosen], copies, chunks.offsets[of_entry], chunks.sizes[of_entry])
+            yield Entries(table, times[chosen], None if figures is None else figures.take(chosen))
 
 
 def _fill_chunk(array: Array, extent: tuple[int, ...]) -> bytes:

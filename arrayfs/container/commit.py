@@ -63,6 +63,7 @@ def seal(
     part: LayerPart, builder: LayerBuilder, identity: Extension, footer_version: int, hint: str, number: int
 ) -> SealedPart:
     """Append extension block, footer and trailer (step 2). identity: ids, version, time, message."""
+    figures = builder.said_figures()
     codec_count = len(part)
     ext = replace(
         identity,
@@ -71,6 +72,7 @@ def seal(
         chunk_mtimes=builder.mtimes,
         renamed_from=builder.renamed,
         piece_crcs=part.piece_crcs,
+        chunk_figures=figures,
     )
     size = extension_size(ext)
     blocks, crcs = part.block_table(EXTENSION_CODEC, size)

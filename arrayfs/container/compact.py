@@ -17,11 +17,12 @@ from arrayfs.container import opening
 from arrayfs.container.commit import SealedPart
 from arrayfs.container.container import Container
 from arrayfs.container.exchange import announce, finish, odd_names
+from arrayfs.container.figures import own_rows
 from arrayfs.container.journal import versions_needed
-from arrayfs.container.layer import Layer, extension_row, mark_of, open_layer
+from arrayfs.container.layer import Layer, mark_of, open_layer
 from arrayfs.container.merged import Run, write_merged
 from arrayfs.container.part import LayerPart
-from arrayfs.container.repack import KEEP, PackOptions
+from arrayfs.container.repack import PackOptions
 from arrayfs.container.versions import Version, VersionTable
 from arrayfs.errors import ConflictError, FormatError
 from arrayfs.store.protocol import ATOMIC_RENAME, Store
@@ -109,11 +110,9 @@ class Compaction:
 
     def _is_worth_it(self, layer: Layer) -> bool:
         """Whether a layer alone is to be written anew."""
-        if self._options.codec != KEEP or self._options.block_size is not None:
+        if self._options != PackOptions():
             return True
-        sizes = layer.footer.blocks.uncompressed_sizes
-        own = extension_row(layer.footer)
-        whole = int(sizes.sum()) - (0 if own is None else int(sizes[own]))
+        whole = int(np.delete(layer.footer.blocks.uncompressed_sizes, list(own_rows(layer))).sum())
         used = sum(int(meta.chunks.sizes.sum(dtype=np.uint64)) for meta in layer.footer.arrays)
         return whole - used > GARBAGE * whole
 

@@ -18,6 +18,7 @@ from arrayfs.container.builder import LayerBuilder
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.catchingup import CatchingUp
 from arrayfs.container.commit import CommitReport, SealedPart, appeared, author, next_time_ns, publish, seal
+from arrayfs.container.figures import are_kept
 from arrayfs.container.grid import Coord
 from arrayfs.container.large import Spilled
 from arrayfs.container.layer import Layer
@@ -74,7 +75,7 @@ class Container(CatchingUp):
         self.options = options
         self.read_only = read_only
         self.cache = BlockCache(options.cache_size)
-        self.pool = Pool(store, names, options.pool, self.cache)
+        self.pool = Pool(store, names, options.pool, self.cache, are_kept(stack.layers))
         self.lock = threading.RLock()
         self.warnings: list[str] = []
         self.follower: Follower | None = None
@@ -117,10 +118,10 @@ class Container(CatchingUp):
         return container
 
     @staticmethod
-    def create(url: str) -> None:
+    def create(url: str, *, chunk_stats: bool = False) -> None:
         """Make an empty container. Raises ObjectExistsError, or FormatError for a name that is another's sidecar."""
         store, base = open_store(url)
-        opening.create(store, ContainerNames.from_base(base))
+        opening.create(store, ContainerNames.from_base(base), chunk_stats=chunk_stats)
 
     # --- arrays -------------------------------------------------------------------------------------------------------
 
@@ -294,7 +295,8 @@ class Container(CatchingUp):
 
     def _seal(self, tombstones: list[str], changed: list[Array], message: str) -> SealedPart:
         part = self.pool.part
-        builder = LayerBuilder(self.stack, part, self.options.pool.codec, copies=self.pool.copies)
+        codec, copies, measures = self.options.pool.codec, self.pool.copies, self.pool.measures
+        builder = LayerBuilder(self.stack, part, codec, copies=copies, with_figures=measures)
         for name in tombstones:
             builder.add_tombstone(name)
         for array in changed:

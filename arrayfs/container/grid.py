@@ -101,6 +101,16 @@ class Grid:
             out[:, axis] = step
         return out
 
+    def elements(self, coords: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """How many elements each chunk has when it is clipped to the shape; outside of it none.
+
+        Floats, which neither wrap nor lose anything below 2^53; a chunk has fewer than 2^32 bytes.
+        """
+        counts = np.ones(len(coords))
+        for axis, (length, chunk) in enumerate(zip(self.shape, self.chunk_shape, strict=True)):
+            counts *= np.clip(length - coords[:, axis].astype(np.int64) * chunk, 0, chunk)
+        return counts
+
     def extent(self, coord: Coord) -> tuple[int, ...]:
         """How many elements a chunk really has in each dimension: clipped to the shape."""
         if self.whole != self.counts:

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.columns import numbers
 from arrayfs.container.large import LARGE, has_pieces, read_range, steps
+from arrayfs.container.layer_figures import read_figures
 from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import decompress
 from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, glance_at_extension, stated_size
 from arrayfs.format.extension_model import CHECKED_PIECE, Extension
+from arrayfs.format.figures import Figures
 from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer, glance_at_footer
 from arrayfs.format.model import Footer
 from arrayfs.store.protocol import Blob
@@ -263,6 +265,11 @@ class Layer:
             return None
         times = self.extension.chunk_mtimes.get(position)
         return times if times is not None and len(times) == len(self.footer.arrays[position].chunks) else None
+
+    @cached_property
+    def figures(self) -> Mapping[int, Figures]:
+        """What is known of its chunks, by the places of their arrays. Raises FormatError."""
+        return read_figures(self)
 
     def close(self) -> None:
         """Give the file back."""

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.array import Array
-from arrayfs.container.builder import LayerBuilder
+from arrayfs.container.builder import Entries, LayerBuilder
 from arrayfs.container.changes import addresses
 from arrayfs.container.commit import SealedPart, seal
 from arrayfs.container.dictionary import AttributeDictionary
+from arrayfs.container.figures import are_kept, completed, figures_at
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import Layer
 from arrayfs.container.merge import goes_on
@@ -27,6 +28,7 @@ from arrayfs.container.repack import KEEP, Addresses, PackOptions, Progress, Rep
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import Version, tags_said
 from arrayfs.format.extension_model import NO_PARENT, Extension, MergedVersion, TagChange
+from arrayfs.format.figures import Figures
 from arrayfs.format.model import ChunkTable
 
 
@@ -37,6 +39,7 @@ class _Entry:
     array: Array
     coords: NDArray[np.uint32]
     times: NDArray[np.int64]
+    figures: Figures | None
     gone: list[Coord] | None
     low: int
     high: int
@@ -125,14 +128,17 @@ def write_merged(
     entries, moved = _entries(run)
     rows, offsets = Repacker(part, run.layers, moved, options).run(progress)
     codec = PoolOptions().codec if options.codec == KEEP else options.codec
-    builder = LayerBuilder(run.before, part, codec, AttributeDictionary(run.layers[-1].footer))
+    kept = are_kept(run.after.layers) if options.chunk_stats is None else options.chunk_stats
+    dictionary = AttributeDictionary(run.layers[-1].footer)
+    builder = LayerBuilder(run.before, part, codec, dictionary, with_figures=kept)
     for name in run.removed():
         builder.add_tombstone(name)
     for entry in entries:
         mine = slice(entry.low, entry.high)
         table = ChunkTable(entry.coords, rows[mine], offsets[mine], moved.sizes[mine])
+        figures = completed(part, table, entry.figures, entry.array.spec) if options.chunk_stats else entry.figures
         origin = run.origin(entry.array) if entry.gone is None else None
-        builder.add_entry(entry.array, [(table, entry.times)], entry.gone, origin)
+        builder.add_entry(entry.array, [Entries(table, entry.times, figures)], entry.gone, origin)
     hint = "" if run.first == 0 else stack.layers[0].name
     return seal(part, builder, _identity(run, stack, versions), stack.newest.footer.version, hint, run.first)
 
@@ -145,7 +151,8 @@ def _entries(run: Run) -> tuple[list[_Entry], Addresses]:
         array, places, addresses = run.chunks(name)
         index = array.index
         coords, times = index.grid.coords(index.keys[places]), index.mtimes(0, len(index))[places]
-        entries.append(_Entry(array, coords, times, run.gone(array), low, low + len(addresses)))
+        figures = figures_at(index, places, array.spec)
+        entries.append(_Entry(array, coords, times, figures, run.gone(array), low, low + len(addresses)))
         parts.append(addresses)
         low += len(addresses)
     return entries, Addresses.join(parts)

@@ -22,6 +22,7 @@ from arrayfs.container.stack import LayerStack
 from arrayfs.container.versions import VersionTable
 from arrayfs.errors import FormatError, LockedError, MissingObjectError
 from arrayfs.format.extension_model import Extension
+from arrayfs.format.figures import encode_figures
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
 from arrayfs.store.protocol import Hold, Shared, Store
 
@@ -246,8 +247,11 @@ def version_of(stack: LayerStack, position: int) -> int:
     return above
 
 
-def create(store: Store, names: ContainerNames) -> None:
-    """Make an empty container: a base without arrays. Raises ObjectExistsError, FormatError."""
+def create(store: Store, names: ContainerNames, *, chunk_stats: bool = False) -> None:
+    """Make an empty container: a base without arrays. chunk_stats: later layers are to have figures of their chunks.
+
+    Raises ObjectExistsError, FormatError.
+    """
     other = sidecar_of_other(names.base)
     if other is not None:
         raise FormatError(f"{names.base} would be sidecar {other[1]} of {other[0]}.af: choose another name")
@@ -258,7 +262,12 @@ def create(store: Store, names: ContainerNames) -> None:
         )
     layer_id = secrets.token_bytes(16)
     identity = Extension(
-        layer_id=layer_id, parent_id=bytes(16), container_id=layer_id, version=0, time_ns=time.time_ns()
+        layer_id=layer_id,
+        parent_id=bytes(16),
+        container_id=layer_id,
+        version=0,
+        time_ns=time.time_ns(),
+        chunk_figures=encode_figures({}) if chunk_stats else None,
     )
     store.put(names.base, without_arrays(identity, NEW_FOOTER_VERSION), replace=False)
 

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.figures import FigureLog, measure_runs
 from arrayfs.container.large import LARGE, checked_pieces, read_range, steps
 from arrayfs.container.layer import Layer
+from arrayfs.container.measure import Measured, Run
 from arrayfs.errors import ChecksumError, ObjectExistsError
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.codecs import compress, decompress
@@ -57,6 +59,8 @@ class LayerPart:
         self._codec_names: list[str | None] = []
         # of large blocks, by row
         self.piece_crcs: dict[int, NDArray[np.uint32]] = {}
+        # of the chunks that were measured when they were packed
+        self.figures = FigureLog()
         # what has the blocks now, under the same rows: the layer that this became, or a part that took its place
         self._heir: Layer | LayerPart | None = None
         # Two workers: lz4 and zstd release the GIL, and more than two gain nothing on small machines.
@@ -86,16 +90,25 @@ class LayerPart:
         raw = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
         return self._append(codec, compress(codec, raw), len(raw))
 
-    def add_blocks(self, blocks: Sequence[tuple[str | None, Sequence[bytes | memoryview]]]) -> range:
-        """Append several blocks, each compressed by its codec, side by side by worker threads; returns their rows."""
+    def add_blocks(
+        self,
+        blocks: Sequence[tuple[str | None, Sequence[bytes | memoryview]]],
+        runs: Sequence[Sequence[Run]] | None = None,
+    ) -> range:
+        """Append several blocks, each compressed by its codec, side by side by worker threads; returns their rows.
+
+        runs: of each block those chunks that are measured.
+        """
         first = len(self)
         codecs = [codec for codec, _ in blocks]
         raws = [chunks[0] if len(chunks) == 1 else b"".join(chunks) for _, chunks in blocks]
-        packed: Iterator[bytes | memoryview] = map(compress, codecs, raws)
+        wanted = [()] * len(codecs) if runs is None else runs
+        packed: Iterator[_Packed] = map(_pack, codecs, raws, wanted)
         if any(codecs):
             with suppress(RuntimeError):  # the interpreter is ending, and starts no more work in threads
-                packed = self._workers.map(compress, codecs, raws)
-        blocks_of = zip(codecs, raws, packed, strict=True)
+                packed = self._workers.map(_pack, codecs, raws, wanted)
+        found: list[list[Measured | None]] = []
+        blocks_of = zip(codecs, raws, _noting(packed, found), strict=True)
         while together := list(itertools.islice(blocks_of, TOGETHER)):
             if any(codec is None and len(stored) > LARGE for codec, _, stored in together):
                 for codec, raw, stored in together:
@@ -104,7 +117,10 @@ class LayerPart:
             offset = self.part.append(*[stored for _, _, stored in together])
             for codec, raw, stored in together:
                 offset += self._stored_sizes[self._note(codec, offset, len(stored), len(raw), crc32c(stored))]
-        return range(first, len(self))
+        rows = range(first, len(self))
+        for row, asked, answer in zip(rows, wanted, found, strict=True):
+            self.figures.add(row, asked, answer)
+        return rows
 
     def copy_block(self, codec: str | None, stored: bytes, size: int, checksum: int | None = None) -> int:
         """Append a block that is compressed already: `stored` as it stands in another layer, `size` bytes unpacked.
@@ -228,6 +244,7 @@ class LayerPart:
         for column in (self._file_offsets, self._stored_sizes, self._sizes, self._codecs, self._crcs):
             del column[rows:]
         self.piece_crcs = {row: crcs for row, crcs in self.piece_crcs.items() if row < rows}
+        self.figures.cut(rows)
         self.part.truncate(size)
 
     def sync(self) -> None:
@@ -252,7 +269,7 @@ class LayerPart:
                 other.add_large(self.codec(row), parts, self._sizes[row], self._crcs[row])
             except ChecksumError as error:
                 raise ChecksumError(f"{self.name}: block {row} is not what was written: {error}") from None
-        self._heir = other
+        other.figures, self._heir = self.figures, other
 
     def _read_from(self, start: int, offset: int, size: int) -> bytes:
         return self.part.read(start + offset, size)
@@ -277,6 +294,21 @@ class LayerPart:
         self._workers.shutdown()
         if self._part is not None:
             self._part.close()
+
+
+_Packed = tuple[bytes | memoryview, list[Measured | None]]
+
+
+def _pack(codec: str | None, raw: bytes | memoryview, runs: Sequence[Run]) -> _Packed:
+    """A block as it is stored, and what was measured of it."""
+    return compress(codec, raw), measure_runs(raw, runs)
+
+
+def _noting(packed: Iterable[_Packed], found: list[list[Measured | None]]) -> Iterator[bytes | memoryview]:
+    """The blocks; `found` gets what was measured of each."""
+    for stored, measured in packed:
+        found.append(measured)
+        yield stored
 
 
 def _column(values: array[int], last: int, dtype: type) -> np.ndarray:

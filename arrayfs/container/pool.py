@@ -15,9 +15,11 @@ from weakref import WeakKeyDictionary
 from arrayfs.container.array import Array, Change, PackedRef
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.copies import BlockCopies
+from arrayfs.container.figures import meaning_of, runs_of
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
 from arrayfs.container.large import STEP, ReadRange, Spilled, steps
+from arrayfs.container.measure import Measured, Run, measure_parts
 from arrayfs.container.part import LayerPart
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.codecs import compress
@@ -43,11 +45,15 @@ _SAMPLE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """codec: name or None; block_size: bytes that small chunks are packed to; dirty_limit: raw bytes kept in memory."""
+    """codec: name or None; block_size: bytes that small chunks are packed to; dirty_limit: raw bytes kept in memory.
+
+    chunk_stats: whether chunks are measured when they are packed; None: as it was when the newest layer was written.
+    """
 
     codec: str | None = "lz4"
     block_size: int = BLOCK_SIZE
     dirty_limit: int = 256 << 20
+    chunk_stats: bool | None = None
 
 
 Pending = tuple[Array, Coord]
@@ -62,7 +68,10 @@ class Pool:
     - `arrays` holds every array that a commit has to look at, in the order in which they were first changed.
     """
 
-    def __init__(self, store: Store, names: ContainerNames, options: PoolOptions, cache: BlockCache) -> None:
+    def __init__(
+        self, store: Store, names: ContainerNames, options: PoolOptions, cache: BlockCache, were_measured: bool = False
+    ) -> None:
+        """were_measured: whether chunks were, by the newest layer's word."""
         self.options = options
         self.arrays: dict[Array, None] = {}
         # of arrays that have a codec of their own
@@ -71,6 +80,8 @@ class Pool:
         self.raw_size = 0
         self.spilled: dict[Pending, int] = {}
         self.spilled_size = 0
+        # whether chunks are measured
+        self.measures = were_measured if options.chunk_stats is None else options.chunk_stats
         self._cache = cache
         self._store, self._names = store, names
         self._part: LayerPart | None = None
@@ -201,11 +212,20 @@ class Pool:
             self.release(array, (coord,))
             del array.changes[coord]
         elif size <= COMPRESSED_LIMIT and _shrinks(self.options.codec, content.read, size):
-            row = self.part.add_block(self.options.codec, [content.whole()])
+            runs = runs_of([(array, size)]) if self.measures else ()
+            (row,) = self.part.add_blocks([(self.options.codec, [content.whole()])], [runs])
             self._set(array, coord, Change(PackedRef(self.part, row, 0, size), mtime_ns))
         else:
-            row = self.part.add_large(None, steps(content.read, size), size)
+            row = self._add_large(array, content, size)
             self._set(array, coord, Change(PackedRef(self.part, row, 0, size), mtime_ns))
+
+    def _add_large(self, array: Array, content: Spilled, size: int) -> int:
+        runs, found = runs_of([(array, size)]) if self.measures else (), list[Measured]()
+        parts = steps(content.read, size)
+        row = self.part.add_large(None, measure_parts(parts, meaning_of(array.spec), found) if runs else parts, size)
+        if found:
+            self.part.figures.add(row, runs, found)
+        return row
 
     def _is_equal(self, array: Array, coord: Coord, old: ChunkRef, content: Spilled) -> bool:
         try:
@@ -232,7 +252,8 @@ class Pool:
         groups = list(self._blocks(batch))
         contents = [[self._raw(pending) for pending in group] for group in groups]
         codecs = [self.codec_of(group[0][0]) for group in groups]
-        rows = self.part.add_blocks(list(zip(codecs, contents, strict=True))) if groups else ()
+        runs = [self._runs(group) for group in groups]
+        rows = self.part.add_blocks(list(zip(codecs, contents, strict=True)), runs) if groups else ()
         for row, group, chunks in zip(rows, groups, contents, strict=True):
             offset = 0
             for (array, coord), chunk in zip(group, chunks, strict=True):
@@ -257,6 +278,9 @@ class Pool:
             size, last = size + length, codec
         if group:
             yield group
+
+    def _runs(self, group: list[Pending]) -> tuple[Run, ...]:
+        return runs_of([(pending[0], self.raw[pending]) for pending in group]) if self.measures else ()
 
     def _raw(self, pending: Pending) -> bytes | memoryview:
         content = pending[0].changes[pending[1]].content

@@ -41,10 +41,12 @@ EARLY = 16 << 20
 class PackOptions:
     """codec: of all blocks but those of more than COMPRESSED_LIMIT, which stay; None for no compression, KEEP as they
     were. block_size: bytes to which small chunks are packed, None for the usual, and then larger blocks stay.
+    chunk_stats: whether there are figures of chunks; True: also of those that had none; None: as it was.
     """
 
     codec: str | None = KEEP
     block_size: int | None = None
+    chunk_stats: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ from arrayfs.container.opening import OPEN_TRIES, close_all, sidecars
 from arrayfs.container.repair_scan import extension_before
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.verify_blocks import Progress, check_blocks
+from arrayfs.container.verify_figures import check_figures
 from arrayfs.container.verify_tables import check_entries, check_extension, check_layers, check_visible
 from arrayfs.errors import FormatError, MissingObjectError
 from arrayfs.format.naming import ContainerNames
@@ -96,6 +97,7 @@ def _check_footer(layer: Layer) -> Iterator[Finding]:
         text = "does not name the extension block that lies before it: checksums and holes are not known"
         yield Finding("error", layer.name, "footer", text)
     yield from check_extension(layer)
+    yield from check_figures(layer)
     for meta in layer.footer.arrays:
         yield from check_entries(layer, meta)
 

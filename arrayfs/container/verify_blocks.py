@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from arrayfs.container.index import build_index
 from arrayfs.container.layer import Layer, extension_row
 from arrayfs.container.stack import LayerStack, Span
 from arrayfs.container.verify_elements import broken_elements
-from arrayfs.container.verify_tables import elements
+from arrayfs.container.verify_figures import StatedFigures
 from arrayfs.errors import ArrayFSError
 from arrayfs.format.dtypes import element_size
 from arrayfs.format.model import DType
@@ -100,7 +101,7 @@ def check_blocks(stack: LayerStack, progress: Progress) -> Iterator[Finding]:
     with ThreadPoolExecutor(WORKERS, "arrayfs-verify") as pool:
         try:
             for layer in stack.layers:
-                used, mine = _used_blocks(layer), chunks.get(layer.serial, _Chunks())
+                used, mine = _used_blocks(layer), _Content(chunks.get(layer.serial, _Chunks()), StatedFigures(layer))
                 for rows, stored, cost in _runs(layer):
                     while waiting and (in_flight + cost > IN_FLIGHT or len(waiting) > 4 * WORKERS):
                         size, freed, future = waiting.popleft()
@@ -118,12 +119,20 @@ def check_blocks(stack: LayerStack, progress: Progress) -> Iterator[Finding]:
                 future.cancel()
 
 
-def _check_run(layer: Layer, rows: range, used: NDArray[np.bool_], chunks: _Chunks) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is known of the chunks in a layer's blocks."""
+
+    chunks: _Chunks
+    figures: StatedFigures
+
+
+def _check_run(layer: Layer, rows: range, used: NDArray[np.bool_], content: _Content) -> list[Finding]:
     findings: list[Finding] = []
     for row in rows:
         number = layer.footer.blocks.ids[row]
         try:
-            broken = list(_broken(layer, row, chunks))
+            broken = list(_broken(layer, row, content))
         except (ArrayFSError, OSError) as error:
             # a block that no chunk points at is ignored by all readers
             severity = "error" if used[row] else "warning"
@@ -137,15 +146,15 @@ def _check_run(layer: Layer, rows: range, used: NDArray[np.bool_], chunks: _Chun
     return findings
 
 
-def _broken(layer: Layer, row: int, chunks: _Chunks) -> Iterator[tuple[str, str]]:
-    """Read a block, and tell which chunks in it are broken."""
+def _broken(layer: Layer, row: int, content: _Content) -> Iterator[tuple[str, str]]:
+    """Read a block, and tell which chunks in it are broken, or have other figures than were written."""
     if layer.is_large(row):
-        for _ in layer.stored_steps(row):
-            pass  # the checksum of all of it is compared at its end
-        broken = chunks.broken_by_head(row, layer)
-        if broken is not None:
-            return broken
-    return chunks.broken(row, layer.unpack_block(row))
+        wrong = content.figures.wrong_in_parts(row)
+        broken = content.chunks.broken_by_head(row, layer)
+        if wrong is not None and broken is not None:
+            return chain(broken, wrong)
+    block = layer.unpack_block(row)
+    return chain(content.chunks.broken(row, block), content.figures.wrong(row, block))
 
 
 def _runs(layer: Layer) -> Iterator[tuple[range, int, int]]:
@@ -196,7 +205,7 @@ def _add_chunks(name: str, span: Span, found: dict[int, _Chunks]) -> None:
         index = build_index(span)
     except ArrayFSError:
         return  # found wrong with the tables
-    counts = np.minimum(elements(index.grid, index.grid.coords(index.keys)), 2.0**40).astype(np.int64)
+    counts = np.minimum(index.grid.elements(index.grid.coords(index.keys)), 2.0**40).astype(np.int64)
     for number, entry in enumerate(span):
         mine = np.flatnonzero(index.entries == number)
         layer, table, rows = entry.layer, entry.meta.chunks, index.rows[mine]

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from arrayfs.container.findings import Finding, listed, more, without
 from arrayfs.container.grid import Grid
@@ -127,7 +126,7 @@ def _check_grid(layer: Layer, meta: ArrayMeta, grid: Grid) -> Iterator[Finding]:
     unit = element_size(meta.dtype)
     if unit is None:
         return
-    wrong = inside & (elements(grid, chunks.coords) * unit != chunks.sizes)
+    wrong = inside & (grid.elements(chunks.coords) * unit != chunks.sizes)
     # a hole's bytes are for the crate; arrayfs never looks at them
     for severity, mask in (("error", wrong & ~holes), ("warning", wrong & holes)):
         for number in listed(mask):
@@ -152,9 +151,9 @@ def check_visible(name: str, span: Span) -> Iterator[Finding]:
     if unit is None or all(grid == index.grid for grid in grids):
         return
     coords = index.grid.coords(index.keys)
-    sizes, want = index.stored_sizes(0, len(index)), elements(index.grid, coords) * unit
+    sizes, want = index.stored_sizes(0, len(index)), index.grid.elements(coords) * unit
     for number, (entry, grid) in enumerate(zip(span, grids, strict=True)):
-        wrong = (index.entries == number) & (want != sizes) & (elements(grid, coords) * unit == sizes)
+        wrong = (index.entries == number) & (want != sizes) & (grid.elements(coords) * unit == sizes)
         for place in listed(wrong):
             coord = tuple(coords[place].tolist())
             text = _misfit(newest, index.grid, coord, sizes[place])
@@ -162,20 +161,9 @@ def check_visible(name: str, span: Span) -> Iterator[Finding]:
         yield from more("error", entry.layer.name, f"array {name!r}", wrong)
 
 
-def elements(grid: Grid, coords: NDArray[np.uint32]) -> NDArray[np.float64]:
-    """How many elements each chunk has when it is clipped to the shape; outside of it none.
-
-    Floats, which neither wrap nor lose anything below 2^53; a chunk has fewer than 2^32 bytes.
-    """
-    counts = np.ones(len(coords))
-    for axis, (length, chunk) in enumerate(zip(grid.shape, grid.chunk_shape, strict=True)):
-        counts *= np.clip(length - coords[:, axis].astype(np.int64) * chunk, 0, chunk)
-    return counts
-
-
 def _misfit(meta: ArrayMeta, grid: Grid, coord: tuple[int, ...], size: int) -> str:
     extent = grid.extent(coord)
-    needed = int(elements(grid, np.array([coord], np.uint32).reshape(1, -1))[0]) * (element_size(meta.dtype) or 0)
+    needed = int(grid.elements(np.array([coord], np.uint32).reshape(1, -1))[0]) * (element_size(meta.dtype) or 0)
     return f"{size} bytes, but its extent {extent} of {meta.dtype.name} needs {needed}"
 
 

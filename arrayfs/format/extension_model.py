@@ -46,7 +46,8 @@ class Extension:
     renamed_from, chunk_mtimes, array_marks: keyed by an array's place in the footer's list; chunk_mtimes: int64, ns,
     one for each of the array's chunk entries in table order. tags: of this version; tag_changes: of any version, in
     order. piece_crcs: keyed by a block's place in the block table, (n,) uint32 CRC-32C of each CHECKED_PIECE bytes of
-    it as stored. unknown: (tag, bytes) of sections of a later version.
+    it as stored. chunk_figures: those of the layer's chunks (`format/figures.py`), or the id of the block that has
+    them; None if none are kept. unknown: (tag, bytes) of sections of a later version.
     """
 
     layer_id: bytes
@@ -67,4 +68,5 @@ class Extension:
     array_marks: Mapping[int, int] = field(default_factory=dict)
     tag_changes: tuple[TagChange, ...] = ()
     piece_crcs: Mapping[int, NDArray[np.uint32]] = field(default_factory=dict)
+    chunk_figures: bytes | int | None = None
     unknown: tuple[tuple[int, bytes], ...] = ()

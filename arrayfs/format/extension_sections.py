@@ -22,6 +22,7 @@ _FOOTER = struct.Struct("<I4xQ")  # CRC-32C and size of the footer that follows
 _MERGED = struct.Struct("<Qq16s")  # version, time in ns, layer id; then message, author, tags
 _TAG = struct.Struct("<QI")  # version; bits; then the tag
 _TAKEN_AWAY = 1
+_HERE = (1 << 32) - 1  # in the place of a block's id: what would be in the block follows
 _U32 = struct.Struct("<I")
 _PAIR = struct.Struct("<II")
 
@@ -210,6 +211,22 @@ def _decode_marks(data: bytes) -> Fields:
     return {"array_marks": _by_place(list(_PAIR.iter_unpack(data)))}
 
 
+def _encode_figures(ext: Extension) -> bytes:
+    said = ext.chunk_figures
+    if said is None:
+        return b""
+    return _PAIR.pack(said, 0) if isinstance(said, int) else _PAIR.pack(_HERE, 0) + said
+
+
+def _decode_figures(data: bytes) -> Fields:
+    cursor = _Cursor(data)
+    block, _ = cursor.unpack(_PAIR)
+    if block == _HERE:
+        return {"chunk_figures": data[cursor.position :]}
+    cursor.end()
+    return {"chunk_figures": block}
+
+
 def _encode_tag_changes(ext: Extension) -> bytes:
     if not ext.tag_changes:
         return b""
@@ -273,7 +290,7 @@ def _text_section(tag: int, field: str) -> Section:
     )
 
 
-# In the order of their tags, which is the order in the block. 12 is kept for per-chunk statistics.
+# In the order of their tags, which is the order in the block.
 SECTIONS: tuple[Section, ...] = (
     Section(1, "identity", _encode_identity, _decode_identity),
     Section(
@@ -294,6 +311,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(9, "renamed from", _encode_renamed, _decode_renamed, "renamed_from"),
     Section(10, "chunk times", _encode_mtimes, _decode_mtimes, "chunk_mtimes"),
     Section(11, "array marks", _encode_marks, _decode_marks, "array_marks"),
+    Section(12, "figures of chunks", _encode_figures, _decode_figures, "chunk_figures"),
     Section(13, "tag changes", _encode_tag_changes, _decode_tag_changes, "tag_changes"),
     Section(14, "piece checksums", _encode_piece_crcs, _decode_piece_crcs, "piece_crcs"),
 )

@@ -47,7 +47,8 @@ FULL = Extension(
     array_marks={0: MARK_OPAQUE, 9: 6},
     tag_changes=(TagChange("v2", 5), TagChange("v1", None)),
     piece_crcs={0: np.array([1, 0xFFFFFFFF], np.uint32), 7: np.array([2], np.uint32)},
-    unknown=((12, b"statistics"), (4_000_000_000, b"")),
+    chunk_figures=b"figures",
+    unknown=((15, b"of a later version"), (4_000_000_000, b"")),
 )
 
 
@@ -78,9 +79,10 @@ FULL_SECTIONS: list[tuple[int, bytes]] = [
     (9, struct.pack("<II", 1, 2) + text("old/name")),
     (10, struct.pack("<I4x4I3q", 2, 1, 2, 3, 1, 10, -20, 30)),
     (11, struct.pack("<4I", 0, 1, 9, 6)),
-    (12, b"statistics"),
+    (12, struct.pack("<II", 2**32 - 1, 0) + b"figures"),
     (13, struct.pack("<IQI", 2, 5, 0) + text("v2") + struct.pack("<QI", 0, 1) + text("v1")),
     (14, struct.pack("<I4x4I3I", 2, 0, 2, 7, 1, 1, 0xFFFFFFFF, 2)),
+    (15, b"of a later version"),
     (4_000_000_000, b""),
 ]
 MINIMAL = Extension(LAYER, NO_PARENT, CONTAINER, 0, TIME)
@@ -111,7 +113,14 @@ def plain(extension: Extension) -> dict[str, Any]:
     return fields | {"block_crcs": extension.block_crcs.tolist(), "holes": extension.holes.tolist()}
 
 
-@pytest.mark.parametrize(("extension", "sections"), [(FULL, FULL_SECTIONS), (MINIMAL, MINIMAL_SECTIONS)])
+FIGURES_ELSEWHERE = dataclasses.replace(MINIMAL, chunk_figures=3)
+FIGURES_ELSEWHERE_SECTIONS = [*MINIMAL_SECTIONS, (12, struct.pack("<II", 3, 0))]
+
+
+@pytest.mark.parametrize(
+    ("extension", "sections"),
+    [(FULL, FULL_SECTIONS), (MINIMAL, MINIMAL_SECTIONS), (FIGURES_ELSEWHERE, FIGURES_ELSEWHERE_SECTIONS)],
+)
 def test_a_block_is_what_the_tables_say_both_ways(extension: Extension, sections: list[tuple[int, bytes]]) -> None:
     assert encode_extension(extension) == block(sections)
     assert plain(decode_extension(block(sections))) == plain(extension)
@@ -179,6 +188,8 @@ SECTION_ERRORS = [
     (10, struct.pack("<I4x4I", 2, 1, 0, 1, 0), "named twice"),
     (11, bytes(12), r"section 11 \(array marks\): 12 bytes are no multiple of 8"),
     (11, struct.pack("<4I", 1, 1, 1, 2), "named twice"),
+    (12, bytes(4), r"section 12 \(figures of chunks\): 4 bytes, but its content goes on to 8"),
+    (12, bytes(9), r"section 12 \(figures of chunks\): 9 bytes, but its content ends at 8"),
     (14, struct.pack("<I4x2II", 1, 0, 2, 5), r"section 14 \(piece checksums\): 20 bytes for 1 blocks with 2 pieces"),
     (14, struct.pack("<I4x4I", 2, 1, 0, 1, 0), "named twice"),
 ]
@@ -269,7 +280,8 @@ EXTENSIONS = st.builds(
     chunk_mtimes=st.dictionaries(U32, st.lists(I64, max_size=4).map(lambda row: np.array(row, np.int64)), max_size=3),
     array_marks=st.dictionaries(U32, U32, max_size=3),
     piece_crcs=st.dictionaries(U32, st.lists(U32, max_size=4).map(lambda row: np.array(row, np.uint32)), max_size=3),
-    unknown=st.dictionaries(st.integers(15, 2**32 - 1) | st.just(12), st.binary(max_size=20), max_size=3).map(
+    chunk_figures=st.none() | st.integers(0, 2**32 - 2) | st.binary(max_size=20),
+    unknown=st.dictionaries(st.integers(15, 2**32 - 1), st.binary(max_size=20), max_size=3).map(
         lambda rows: tuple(sorted(rows.items()))
     ),
 )

@@ -30,10 +30,12 @@ ARRAYS: dict[str, tuple[Any, Any, list[Any], arrayfs.Statistics]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def filled(path: str) -> str:
-    """One array for each row, of 7 elements in chunks of 3."""
-    with arrayfs.open(path, "x") as container:
+@pytest.fixture(params=["read", "figures", "figures in a block"])
+def filled(path: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One array for each row, of 7 elements in chunks of 3, their chunks measured or not."""
+    if request.param == "figures in a block":
+        monkeypatch.setattr("arrayfs.container.builder.FIGURES_WITHIN", 0)
+    with arrayfs.open(path, "x", chunk_stats=request.param != "read") as container:
         for name, (dtype, fill, values, _) in ARRAYS.items():
             array = container.create(name, shape=(7,), chunks=(3,), dtype=dtype, fill_value=fill)
             if values:

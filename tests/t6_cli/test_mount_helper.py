@@ -19,6 +19,7 @@ from arrayfs.cli.mount import mount
 from arrayfs.cli.mount_helper import HelperCode, is_call_of_mount_fuse, mount_container, run, umount_directory
 from arrayfs.cli.mount_words import own_option
 from arrayfs.container.container import Container
+from arrayfs.container.figures import are_kept
 from arrayfs.fuse import mountinfo
 from arrayfs.fuse.unmount import umount
 from tests.t4_fuse.promises import keeps, promised
@@ -186,6 +187,13 @@ def test_words_are_options_of_the_command(place: Place) -> None:
     ] * 6
     place.mount("-o", "cache=1MiB,zarr-format=2", "--cache", "2MiB")
     assert '"limit": 2097152' in (place / ".arrayfs/status.json").read_text()
+    umount(str(place.mountpoint))
+    for word, kept in (("chunk-stats", True), ("no_chunk_stats", False)):
+        place.mount("-o", word)
+        (place / word).write_text("to be committed")
+        umount(str(place.mountpoint))
+        with Container.open(str(place.container)) as container:
+            assert are_kept(container.stack.layers) is kept
 
 
 @keeps("The daemon stays in the foreground, says when it is ready (Type=notify)", page=MOUNTING)

@@ -118,13 +118,13 @@ def golden() -> dict[str, Files]:
 
 
 def of_ours() -> dict[str, Files]:
-    """Containers with everything that arrayfs adds: holes, chunk times, stored files, opaque arrays, a rename."""
-    return {"ours/arrays": _arrays(), "ours/files": _written_files()}
+    """Containers with everything that arrayfs adds: holes, times, stored files, opaque arrays, renames, figures."""
+    return {"ours/arrays": _arrays(), "ours/measured": _arrays(chunk_stats=True), "ours/files": _written_files()}
 
 
-def _arrays() -> dict[str, bytes]:
+def _arrays(**options: object) -> dict[str, bytes]:
     url = new_url()
-    container = new_container(url)
+    container = new_container(url, **options)
     a = container.define("g/a", spec((5, 3), (2, 2), 7), attributes(units="m", offset=3))
     for row in range(3):
         for column in range(2):

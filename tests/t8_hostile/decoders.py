@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
+from arrayfs.container import statistics
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
 from arrayfs.container.stack import attributes_of
@@ -22,6 +23,7 @@ from arrayfs.format.chunkdata import recut, split_elements
 from arrayfs.format.codecs import compress, decompress
 from arrayfs.format.dtypes import fill_array
 from arrayfs.format.extension import decode_extension, encode_extension
+from arrayfs.format.figures import Figures, decode_figures, encode_figures
 from arrayfs.format.footer import TRAILER, decode_footer, decode_trailer, encode_footer
 from arrayfs.format.model import DType
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
@@ -120,6 +122,16 @@ def extension_inputs() -> st.SearchStrategy[bytes]:
 
 def run_extension(data: bytes) -> str | None:
     return refusal(lambda: encode_extension(decode_extension(data)))
+
+
+def figures_inputs() -> st.SearchStrategy[bytes]:
+    columns = np.arange(4, dtype=np.uint64)
+    some = Figures(columns, columns + np.uint64(5), np.array([0, 1, 2**32 - 1, 7], np.uint32))
+    return mutated({"none": encode_figures({}), "some": encode_figures({0: some, 3: some.take(slice(1))})})
+
+
+def run_figures(data: bytes) -> str | None:
+    return refusal(lambda: encode_figures(decode_figures(data)))
 
 
 CODECS = (None, "lz4", "zstd")
@@ -316,6 +328,9 @@ def _read_arrays(container: Container) -> str | None:
             array.describe(coord)
             refused = refusal(lambda coord=coord, array=array: container.read(array, coord), ArrayFSError)
             first += [refused] if refused else []
+        if len(coords) <= 200:
+            refused = refusal(lambda array=array: statistics.of_array(array, container.cache), ArrayFSError)
+            first += [refused] if refused else []
     return first[0] if first else None
 
 
@@ -380,6 +395,7 @@ DECODERS = {
         Decoder("footer-v5", lambda: mutated(small_footers("v5")), run_footer, linear(256 * KIB, 64), 500),
         Decoder("stats", lambda: mutated(stats_seeds()), run_stats, linear(256 * KIB, 64), 300),
         Decoder("extension", extension_inputs, run_extension, linear(256 * KIB, 64), 500),
+        Decoder("figures", figures_inputs, run_figures, linear(256 * KIB, 64), 300),
         Decoder("codecs", codec_inputs, run_codec, codec_bound, 500),
         Decoder("chunkdata", chunkdata_inputs, run_chunkdata, linear(256 * KIB, 64), 500),
         Decoder("names", names_inputs, run_names, linear(256 * KIB, 64), 300),
