@@ -16,8 +16,8 @@ from arrayfs.api.values import element_type, fill_as_json
 from arrayfs.errors import ArrayNotFoundError, EntryExistsError, FormatError
 from arrayfs.format.codecs import CODECS
 from arrayfs.view import removal
-from arrayfs.view.documents import opaque_name
 from arrayfs.view.nodes import Directory
+from arrayfs.view.opaque_arrays import opaque_name
 
 # What `create` does about an array that is there or not: the file modes of xtensor-io, and the one that refuses.
 Existing = Literal["refuse", "load", "init", "init_on_fail"]

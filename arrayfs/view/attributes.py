@@ -57,14 +57,21 @@ def patch_json(
     current: Mapping[str, AttributeValue],
     footer_version: int,
     reserved: Mapping[str, object],
+    *,
+    missing_are_gone: bool = True,
 ) -> dict[str, object]:
     """A document's attributes with the container's word: set what differs or is new there, drop what went there.
 
     What the format has no type for stays as the document has it, unless the container has that key.
-    reserved: attributes that stand for something else than themselves, and what they have to be.
+    reserved: attributes that stand for something else than themselves, and what they have to be. missing_are_gone:
+    whether what the container could have and does not have was removed there.
     """
     typed = typed_from_json(attributes, footer_version, current)
-    kept = {key: value for key, value in attributes.items() if key in reserved or key in current or key not in typed}
+    kept = {
+        key: value
+        for key, value in attributes.items()
+        if not missing_are_gone or key in reserved or key in current or key not in typed
+    }
     for key, value in current.items():
         if typed.get(key) != value:
             kept[key] = json_from_typed(value)

@@ -366,9 +366,9 @@ def _mark(known: Consolidated, path: Components) -> None:
 
 def _place_of(name: str) -> Components | None:
     """The node whose documents may say something else because an array of this name changed."""
-    if name.startswith(plain.CHUNKS):
-        return None
     path = merging.path_of(name)
+    if name.startswith(plain.CHUNKS):
+        return path
     if name.startswith(plain.FILES):
         is_document = not name.endswith("/") and path and path[-1] in (V3_NAME, *V2_DOCUMENTS)
         return path[:-1] if is_document else None
@@ -385,8 +385,8 @@ def _said_otherwise(stack: LayerStack, first: int) -> set[Components]:
 
 
 def _is_as_before(span: Span, name: str, above: set[int]) -> bool:
-    """Whether newer layers have nothing but chunks of a native array."""
-    if name.startswith(plain.RESERVED):
+    """Whether newer layers have nothing but chunks of an array."""
+    if name.startswith(plain.RESERVED) and not name.startswith(plain.CHUNKS):
         return False
     before = tuple(entry for entry in span if id(entry.layer) not in above)
     return bool(before) and _said(before) == _said(span)

@@ -81,7 +81,9 @@ def convert(
     then.
     """
     done, form = planned(conversion), conversion.form
-    new = container.define(conversion.name, form.spec, dict(form.now.typed))
+    # what the crate has set since the document was written goes before it, and keeps its type
+    attributes = form.now.typed | dict(conversion.zarr.array.attributes)
+    new = container.define(conversion.name, form.spec, attributes)
     stored = 0
     for region, values in _decoded(conversion, open_decoder(form.decoding), progress):
         for coord, content in cut(form, region, values):

@@ -13,11 +13,12 @@ from arrayfs.container.stack import Span, attributes_of
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.dtypes import leaf
 from arrayfs.format.model import AttributeValue, DType
-from arrayfs.view import entries, paths, plain, zarr2, zarr3
+from arrayfs.view import entries, paths, zarr2, zarr3
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks, OpaqueChunks
 from arrayfs.view.metadata import DOCUMENT_LIMIT, ArrayDocument, GroupDocument, KeyStyle, opaque_spec
 from arrayfs.view.nodes import Directory, File
+from arrayfs.view.opaque_arrays import opaque_array, opaque_name, patch_opaque
 from arrayfs.view.reshaping import follow_spec
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Documents:
             array = self._container.get(name)
             if array.spec.continues(spec):
                 return array
-        return Array(name, spec, attributes=dict(document.typed) if document.native else {})
+        return Array(name, spec, attributes=dict(document.typed))
 
     def _make(self, directory: Directory, array: Array, keys: KeyStyle, opaque: bool, look: int) -> ZarrArray:
         chunks = OpaqueChunks() if opaque else NativeChunks(array.spec)
@@ -109,7 +110,8 @@ class Documents:
         version = self._container.stack.newest.footer.version
         current = self._current(directory)
         spec = None if current is None else current.spec
-        attributes = self._attributes_without(directory) if current is None else current.attributes
+        described = current or opaque_array(self._container, directory)
+        attributes = self._attributes_without(directory) if described is None else described.attributes
         data = self._bytes(directory, "zarr.json")
         if data is not None:
             return 3, zarr3.parse(data, version, current=spec, attributes=attributes)
@@ -175,10 +177,12 @@ class Documents:
     def synthetic_names(self, directory: Directory) -> tuple[str, ...]:
         """The documents that this directory shows though no client wrote one."""
         zarr = self.zarr(directory)
-        if zarr is not None and (zarr.gone or isinstance(zarr.chunks, OpaqueChunks)):
+        if zarr is not None and zarr.gone:
             return ()
         if any(name in directory.children for name in ("zarr.json", ".zarray", ".zgroup")):
             return self._made_attributes(directory, zarr)
+        if zarr is not None and isinstance(zarr.chunks, OpaqueChunks):
+            return ()
         # an array that cannot be shown does not make a group of its own directory, only of those above
         if zarr is None and directory.natives <= (directory.array_name in self._tree.counted):
             return ()
@@ -204,6 +208,8 @@ class Documents:
     def render(self, directory: Directory, name: str) -> bytes:
         """A document made from what the container says now."""
         zarr = self.zarr(directory)
+        if zarr is not None and isinstance(zarr.chunks, OpaqueChunks):
+            return zarr2.render_attributes(None, zarr.array.attributes)
         if zarr is not None:
             spec, attributes = zarr.array.spec, zarr.array.attributes
             if name == ".zarray":
@@ -238,10 +244,12 @@ class Documents:
         zarr = self.zarr(directory)
         if zarr is None and directory.parent is None and FILE_ARRAY in self._container:
             return self._patched_root(name, data)
-        if zarr is None or zarr.gone or isinstance(zarr.chunks, OpaqueChunks):
+        if zarr is None or zarr.gone:
             return data
         spec, attributes, version = zarr.array.spec, zarr.array.attributes, self._oldest_version(zarr.array.span)
         try:
+            if isinstance(zarr.chunks, OpaqueChunks):
+                return patch_opaque(name, data, zarr.look, attributes, version)
             if name == "zarr.json" and zarr.look == 3:
                 return zarr3.patch(data, spec, attributes, version)
             if name == ".zarray" and zarr.look == 2:
@@ -283,7 +291,9 @@ class Documents:
         self._tree.consolidated.changed(directory, name)
 
     def _follow_stored(self, directory: Directory) -> None:
-        zarr = self.zarr(directory)
+        zarr, beside = self.zarr(directory), directory.children.get(".zattrs")
+        if isinstance(beside, File) and not beside.checked:
+            self._tree.stored_documents.check(beside)  # it says what it shows, looked at or not
         try:
             look, document = self._stored(directory)
         except ValueError:
@@ -328,8 +338,7 @@ class Documents:
                     zarr.chunks = OpaqueChunks() if opaque else NativeChunks(spec)
                     follow_spec(self._tree, zarr, coords, old)
                     self._tree.adoption.adopt_fitting(directory, zarr)
-                if not opaque:
-                    self._container.set_attributes(zarr.array, dict(document.typed))
+                self._container.set_attributes(zarr.array, dict(document.typed))
                 return
             self.dissolve(directory, zarr)
         self._create(directory, look, document, spec)
@@ -345,7 +354,7 @@ class Documents:
         name = opaque_name(directory) if opaque else self.array_name(directory)
         if name in self._container:
             self._container.remove(self._container.get(name))
-        array = self._container.define(name, spec, {} if opaque else dict(document.typed))
+        array = self._container.define(name, spec, dict(document.typed))
         directory.zarr = self._make(directory, array, document.keys, opaque, look)
         directory.array_name = None if opaque else name
         self._tree.adopt(directory, directory.zarr)
@@ -397,8 +406,3 @@ class Documents:
             self._keep_attributes(self._tree.root)
             self._container.remove(self._container.get(FILE_ARRAY))
         self._root_left = False
-
-
-def opaque_name(directory: Directory) -> str:
-    """The container's name of an opaque array in this directory."""
-    return plain.CHUNKS + "/".join(directory.path())

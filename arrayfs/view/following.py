@@ -64,9 +64,12 @@ class Following:
     def merge_file(self, name: str, base: Array | None, ours: Array, theirs: Array) -> Callable[[], None] | None:
         """See `Follower`."""
         container, told = self._tree.container, frozenset[str]()
-        directory = self._known(merging.path_of(name)[:-1])
+        path = merging.path_of(name)[:-1]
+        directory, opaque = self._known(path), plain.CHUNKS + "/".join(path)
         if isinstance(directory, Directory) and directory.array_name is not None and directory.array_name in container:
             told = TOLD_BY_ARRAYS.union(container.get(directory.array_name).attributes)
+        elif opaque in container:
+            told = frozenset(container.get(opaque).attributes)
         return merging.merge_file(container, name, base, ours, theirs, told)
 
     def is_file(self, name: str) -> bool:

@@ -24,6 +24,7 @@ from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.draft import Draft
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.nodes import LINK_MODE, Binding, Directory, File
+from arrayfs.view.opaque_arrays import opaque_name
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -395,7 +396,7 @@ class Namespace:
         """Rename the container's array. `zarr` None: one that cannot be shown; it moves like the others."""
         old = directory.array_name
         directory.array_name = None
-        name = documents.opaque_name(directory) if old is None else self._tree.documents.array_name(directory)
+        name = opaque_name(directory) if old is None else self._tree.documents.array_name(directory)
         if old is not None:
             directory.array_name = name
             if old in self._tree.counted:

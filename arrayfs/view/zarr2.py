@@ -134,14 +134,20 @@ def patch_array(zarray: bytes, spec: ArraySpec | None) -> bytes:
 
 
 def patch_attributes(
-    zattrs: bytes, spec: ArraySpec | None, attributes: Mapping[str, AttributeValue], footer_version: int = 5
+    zattrs: bytes,
+    spec: ArraySpec | None,
+    attributes: Mapping[str, AttributeValue],
+    footer_version: int = 5,
+    *,
+    missing_are_gone: bool = True,
 ) -> bytes:
     """The same for `.zattrs`; dimension names that the client left out are put in.
 
-    spec None: of a group or of an opaque array.
+    spec None: of a group or of an opaque array. missing_are_gone: see `patch_json`.
     """
     document = _json_object(zattrs)
-    patched = patch_json(document, attributes, footer_version, _reserved(document, spec))
+    reserved = _reserved(document, spec)
+    patched = patch_json(document, attributes, footer_version, reserved, missing_are_gone=missing_are_gone)
     return zattrs if same_json(patched, document) else dump_json(patched)
 
 

@@ -96,11 +96,16 @@ def render_group(attributes: Mapping[str, AttributeValue]) -> bytes:
 
 
 def patch(
-    data: bytes, spec: ArraySpec | None, attributes: Mapping[str, AttributeValue], footer_version: int = 5
+    data: bytes,
+    spec: ArraySpec | None,
+    attributes: Mapping[str, AttributeValue],
+    footer_version: int = 5,
+    *,
+    missing_are_gone: bool = True,
 ) -> bytes:
     """The client's document, with what the container says otherwise now put in; the same bytes if nothing is.
 
-    spec None: of a group, or of an opaque array, whose attributes alone can differ.
+    spec None: of a group, or of an opaque array, whose attributes alone can differ. missing_are_gone: see `patch_json`.
     Raises ValueError if the document does not parse.
     """
     document = first_json(data)
@@ -115,7 +120,8 @@ def patch(
         patched = patch_members(document, said_members, _members(zarr_look(spec)))
         if said.native is None:
             patched.pop("storage_transformers", None)
-    shown = patch_json(said.attributes, attributes, footer_version, _shown_element_type(said, spec))
+    reserved = _shown_element_type(said, spec)
+    shown = patch_json(said.attributes, attributes, footer_version, reserved, missing_are_gone=missing_are_gone)
     if not same_json(shown, said.attributes):
         patched["attributes"] = shown
     return data if same_json(patched, document) else dump_json(patched)

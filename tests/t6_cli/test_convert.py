@@ -22,6 +22,7 @@ from arrayfs.container.array import Array
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
 from arrayfs.copying.decoding import ZarrDecoder
+from arrayfs.format.attributes import attribute_from_python
 from arrayfs.view import converting
 from arrayfs.view.tree import Tree, open_tree
 from tests.t3_view.test_documents_over_mounts import ino, write
@@ -172,6 +173,19 @@ def test_values_and_all_else_stay(arrayfs: Arrayfs, tmp_path: Path) -> None:
     assert "convert 15 arrays" in arrayfs("log", path).stdout
     assert arrayfs("convert", path, "--all").output == "nothing to do\n"
     assert arrayfs("convert", path, "zstd").output == "nothing to do\n"
+
+
+@pytest.mark.parametrize("look", [2, 3])
+def test_attributes_that_the_crate_set_keep_value_and_type(arrayfs: Arrayfs, tmp_path: Path, look: int) -> None:
+    path = made(tmp_path, {"a": client_files(look, VALUES, attributes={"n": 1, "none": None}, **f4())})
+    with Container.open(str(path), "a") as container:
+        array = container.get(".arrayfs/chunks/a")
+        container.set_attributes(array, array.attributes | {"n": attribute_from_python("Int32", 7)})
+    assert arrayfs("convert", path, "a").exit_code == ExitCode.DONE
+    tree = open_tree(str(path))
+    assert tree.container.get("a").attributes == {"n": attribute_from_python("Int32", 7)}
+    assert dict(open_files(files_of(tree, "a")).attrs) == {"n": 7, "none": None}
+    tree.close()
 
 
 def test_what_cannot_be_kept_is_refused_by_name(arrayfs: Arrayfs, tmp_path: Path) -> None:

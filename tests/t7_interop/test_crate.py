@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -23,8 +24,11 @@ from arrayfs.container.container import Container
 from arrayfs.container.large import LARGE, Spilled, Stretch
 from arrayfs.format.model import DType
 from arrayfs.view.paths import show
+from arrayfs.view.tree import open_tree
 from tests.mounts import Mounted
 from tests.t0_format.golden import VECTORS, expected
+from tests.t3_view.test_documents_over_mounts import read, write
+from tests.t3_view.tree_model import v3
 from tests.t3_view.zarr_python import CLIENT_TYPES, unstable_types
 from tests.t4_fuse.posix import same_trees
 from tests.t7_interop import crate
@@ -338,6 +342,10 @@ def test_what_was_converted_are_numbers_to_the_crate(mounted: Mounted) -> None:
         array[...] = values
         array.attrs["units"] = "K"
     mounted.umount()
+    for options in crate.CRATES:  # opaque, they are encoded chunks with the attributes of the array
+        answers = crate.reads(mounted.container, *options)
+        for name in ("zstd", "sharded", "v2"):
+            assert attributes_as_json(answers[f".arrayfs/chunks/{name}"]["attributes"]) == {"units": "K"}
     assert CliRunner().invoke(commands, ["convert", str(mounted.container), "--all"]).exit_code == 0
     for options in crate.CRATES:
         answers = crate.reads(mounted.container, *options)
@@ -346,3 +354,20 @@ def test_what_was_converted_are_numbers_to_the_crate(mounted: Mounted) -> None:
             assert matches(contents(values), answers[name], "data_")
             assert attributes_as_json(answers[name]["attributes"]) == {"units": "K"}
         assert not any(name.startswith(".arrayfs/chunks/") for name in answers)
+
+
+def test_attributes_of_an_opaque_array_outlive_the_crates_compaction(tmp_path: Path) -> None:
+    crate.program()
+    Container.create(path := str(tmp_path / "t.af"))
+    tree = open_tree(path, mode="a")
+    attributes = {"units": "K", "n": 7, "list": [1.5], "none": None}
+    document = json.loads(v3((3,), (2,), native=False).content) | {"attributes": attributes}
+    write(tree, "a/zarr.json", json.dumps(document).encode())
+    write(tree, "a/c/0", b"chunk")
+    tree.close()
+    crate.compact(tmp_path / "t.af")
+    said = attributes_as_json(crate.reads(tmp_path / "t.af")[".arrayfs/chunks/a"]["attributes"])
+    assert said == {"units": "K", "n": 7, "list": [1.5]}
+    tree = open_tree(path)
+    assert json.loads(read(tree, "a/zarr.json")) == document
+    tree.container.close()
