@@ -202,6 +202,8 @@ class Documents:
         """`.zattrs` beside a client's document of v2: whoever rewrites that alone does not lose attributes."""
         if any(name in directory.children or name in directory.hidden for name in ("zarr.json", ".zattrs")):
             return ()
+        if zarr is None and self._root_left:
+            return ()  # those of the file were of a document that is gone, and go with it
         there = self._attributes_without(directory) if zarr is None else zarr.array.attributes
         return (".zattrs",) if there else ()
 

@@ -83,8 +83,8 @@ def test_what_a_client_writes_the_crate_sees(tree: Tree, zarr_format: int) -> No
 
 
 @keeps(
-    "Attributes of an array are the container's, both ways, also of one that is kept as its client encoded it: the Rust "
-    "crate sees those that it has a type for, and what the crate changed last is what a client's document shows."
+    "Attributes of an array are the container's, both ways, also of one that is kept as its client encoded it: the "
+    "Rust crate sees those that it has a type for, and what the crate changed last is what a client's document shows."
 )
 @formats
 def test_what_the_crate_changed_later_wins(tree: Tree, zarr_format: int) -> None:

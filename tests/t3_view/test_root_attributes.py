@@ -99,6 +99,18 @@ def test_they_go_with_the_roots_document(tree: Tree) -> None:
     tree.container.close()
 
 
+def test_an_array_in_the_root_does_not_take_them_over(tree: Tree) -> None:
+    """Found by the state machine: the group's document is gone, its attributes are so with the next commit."""
+    tree = reopened(tree, 2)
+    put(tree, 3, {"n": 7})
+    unlink(tree, "zarr.json")
+    write(tree, ".zarray", v2((3,), (2,), ".").content)
+    for _ in range(2):
+        assert listed(tree) == [".zarray", "a"]
+        tree = reopened(tree, 2)
+    tree.container.close()
+
+
 def test_they_stay_with_a_root_that_never_showed_them(tree: Tree) -> None:
     """Nothing but attributes in a container: its root is empty, and stays so."""
     tree.container.remove(tree.container.get("a"))
