@@ -294,9 +294,8 @@ class Container(CatchingUp):
         return (name for name in self._gone if name in self.stack.spans and name not in self._arrays)
 
     def _seal(self, tombstones: list[str], changed: list[Array], message: str) -> SealedPart:
-        part = self.pool.part
-        codec, copies, measures = self.options.pool.codec, self.pool.copies, self.pool.measures
-        builder = LayerBuilder(self.stack, part, codec, copies=copies, with_figures=measures)
+        pool, part = self.pool, self.pool.part
+        builder = LayerBuilder(self.stack, part, pool.options.codec, copies=pool.copies, with_figures=pool.measures)
         for name in tombstones:
             builder.add_tombstone(name)
         for array in changed:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.grid import Grid
 from arrayfs.container.index import Chosen, ChunkIndex
 from arrayfs.container.layer import Layer, extension_row
 from arrayfs.container.measure import Meaning, Measured, Run, is_measured, measure
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 # Arrays whose names begin so hold files and encoded chunks, of which nobody asks for the smallest byte.
 _OURS = ".arrayfs/"
-# Larger blocks are not read again for what is in them.
-MEASURED_LIMIT = 64 << 20
+# Larger blocks of a part are not read again for what is in them.
+_MEASURED_LIMIT = 64 << 20
 
 
 def meaning_of(spec: ArraySpec) -> Meaning:
@@ -151,7 +152,7 @@ def figures_at(index: ChunkIndex, places: Chosen, spec: ArraySpec) -> Figures | 
         some = mine.take(rows[chosen])
         if entry.meta.shape != spec.shape:
             coords = index.grid.coords(index.keys[places][chosen])
-            then = type(index.grid)(entry.meta.shape, entry.meta.chunk_shape)
+            then = Grid(entry.meta.shape, entry.meta.chunk_shape)
             some = some.where(then.elements(coords) == index.grid.elements(coords))
         out.lows[chosen], out.highs[chosen], out.nulls[chosen] = some.lows, some.highs, some.nulls
         any_known |= bool(some.known.any())
@@ -178,7 +179,7 @@ def completed(part: LayerPart, table: ChunkTable, figures: Figures | None, spec:
     rows, starts = np.unique(table.block_ids[order], return_index=True)
     meaning, cache = meaning_of(spec), BlockCache(0)
     for row, mine in zip(rows.tolist(), np.split(order, starts)[1:], strict=True):
-        if part.block_size(row) > MEASURED_LIMIT:
+        if part.block_size(row) > _MEASURED_LIMIT:
             continue
         block = part.read_block(row, cache)
         for some, run in runs_at(meaning, table.offsets[mine], table.sizes[mine]):

@@ -125,10 +125,10 @@ def write_merged(
 
     Raises FormatError, naming file and block, where the run is damaged; OSError if the medium fails.
     """
-    entries, moved = _entries(run)
+    kept = are_kept(run.after.layers) if options.chunk_stats is None else options.chunk_stats
+    entries, moved = _entries(run, with_figures=kept)
     rows, offsets = Repacker(part, run.layers, moved, options).run(progress)
     codec = PoolOptions().codec if options.codec == KEEP else options.codec
-    kept = are_kept(run.after.layers) if options.chunk_stats is None else options.chunk_stats
     dictionary = AttributeDictionary(run.layers[-1].footer)
     builder = LayerBuilder(run.before, part, codec, dictionary, with_figures=kept)
     for name in run.removed():
@@ -143,7 +143,7 @@ def write_merged(
     return seal(part, builder, _identity(run, stack, versions), stack.newest.footer.version, hint, run.first)
 
 
-def _entries(run: Run) -> tuple[list[_Entry], Addresses]:
+def _entries(run: Run, *, with_figures: bool) -> tuple[list[_Entry], Addresses]:
     entries: list[_Entry] = []
     parts: list[Addresses] = []
     low = 0
@@ -151,7 +151,7 @@ def _entries(run: Run) -> tuple[list[_Entry], Addresses]:
         array, places, addresses = run.chunks(name)
         index = array.index
         coords, times = index.grid.coords(index.keys[places]), index.mtimes(0, len(index))[places]
-        figures = figures_at(index, places, array.spec)
+        figures = figures_at(index, places, array.spec) if with_figures else None
         entries.append(_Entry(array, coords, times, figures, run.gone(array), low, low + len(addresses)))
         parts.append(addresses)
         low += len(addresses)
