@@ -52,6 +52,7 @@ class Op(IntEnum):
     SYMLINK = 17  # [path, data: what it leads to]
     PUT = 18  # a whole file, with the directories above it [path, data]
     REMOVE = 19  # a file, or a directory with all that is below it; of the root, all below it [path]
+    EXCHANGE = 20  # of two names [path, new_path]
     KILLED = 15  # what comes instead of FLUSH when the writer is killed [handle, number: signal]
 
 

@@ -170,11 +170,15 @@ class TreeOperations(pyfuse3.Operations):
         flags: int,
         ctx: RequestContext,
     ) -> None:
-        if flags & ~pyfuse3.RENAME_NOREPLACE:
-            raise FUSEError(errno.EINVAL)  # RENAME_EXCHANGE, RENAME_WHITEOUT
+        if flags not in (0, pyfuse3.RENAME_NOREPLACE, pyfuse3.RENAME_EXCHANGE):
+            raise FUSEError(errno.EINVAL)  # RENAME_WHITEOUT
         self._may(parent_inode_old, MAY_WRITE, ctx)
         self._may(parent_inode_new, MAY_WRITE, ctx)
-        self._tree.rename(parent_inode_old, _text(name_old), parent_inode_new, _text(name_new), no_replace=bool(flags))
+        places = parent_inode_old, _text(name_old), parent_inode_new, _text(name_new)
+        if flags == pyfuse3.RENAME_EXCHANGE:
+            self._tree.exchange(*places)
+        else:
+            self._tree.rename(*places, no_replace=bool(flags))
 
     @request
     def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> Entry:

@@ -57,6 +57,8 @@ class _Folder:
                 path.rmdir()
             case Op.RENAME:
                 self._rename(path, self._at(operation.new_path))
+            case Op.EXCHANGE:
+                self._exchange(path, self._at(operation.new_path))
             case Op.LINK:
                 self._at(operation.new_path).hardlink_to(path)
             case Op.OPEN:
@@ -91,6 +93,14 @@ class _Folder:
         for handle, path in self.handles.items():
             if path == old or old in path.parents:
                 self.handles[handle] = new / path.relative_to(old)
+
+    def _exchange(self, one: Path, other: Path) -> None:
+        between = one.with_name(".exchanged")
+        while os.path.lexists(between):
+            between = between.with_name(f"{between.name}.exchanged")
+        for old, new in ((one, between), (other, one), (between, other)):
+            if os.path.lexists(old):  # the journal may have made one of them only
+                self._rename(old, new)
 
     def _at(self, path: str) -> Path:
         parts = path.split("/") if path else []

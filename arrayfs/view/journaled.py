@@ -147,6 +147,26 @@ class JournaledTree(ClockedTree):
                 self._path_in(new_parent, new_name),
             )
 
+    def exchange(self, parent: int, name: str, other_parent: int, other_name: str) -> None:
+        with self.container.lock:
+            act, happened = super().exchange, list[int]()
+
+            def exchange() -> None:
+                act(parent, name, other_parent, other_name)
+                happened.append(self._last_ns)
+
+            paths = self._path_in(parent, name), self._path_in(other_parent, other_name)
+            try:
+                self._do(Op.EXCHANGE, exchange, *paths)
+            except OSError:
+                if happened:
+                    # It is not in the file yet. Who is told of an error tries again, and would exchange them back.
+                    time_ns = self.begin()
+                    exchange()
+                    self.end()
+                    self.journal.add(Operation(Op.EXCHANGE, time_ns, *paths))
+                raise
+
     def link(self, ino: int, new_parent: int, new_name: str) -> Attr:
         with self.container.lock:
             act, path = super().link, self._path_of(ino)

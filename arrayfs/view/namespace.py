@@ -45,7 +45,7 @@ class Namespace:
             raise NoEntryError(errno.ENOENT, f"{'/'.join((*directory.path(), name))}: no such entry")
         return found
 
-    def _check(self, directory: Directory, name: str) -> None:
+    def check(self, directory: Directory, name: str) -> None:
         self._tree.control.refuse_names(directory, name)
         if directory.removed:
             raise NoEntryError(errno.ENOENT, f"{'/'.join(directory.path())} was removed")
@@ -54,7 +54,7 @@ class Namespace:
 
     def create(self, directory: Directory, name: str, mode: int, *, exclusive: bool) -> File:
         """An empty file, or the one that is there."""
-        self._check(directory, name)
+        self.check(directory, name)
         found = self._tree.find(directory, name)
         if found is not None:
             if exclusive:
@@ -75,7 +75,7 @@ class Namespace:
 
     def symlink(self, directory: Directory, name: str, target: bytes) -> File:
         """A symbolic link. Raises EntryExistsError if the name is taken."""
-        self._check(directory, name)
+        self.check(directory, name)
         if self._tree.find(directory, name) is not None:
             raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
         if not 0 < len(target) < plain.LINK_LIMIT:
@@ -87,7 +87,7 @@ class Namespace:
 
     def mkdir(self, directory: Directory, name: str, mode: int) -> Directory:
         """An empty directory."""
-        self._check(directory, name)
+        self.check(directory, name)
         if self._tree.find(directory, name) is not None:
             raise EntryExistsError(errno.EEXIST, f"{name!r} is there already")
         parent = self._tree.materialise(directory)
@@ -113,7 +113,7 @@ class Namespace:
 
     def link(self, file: File, directory: Directory, name: str) -> File:
         """One more name of a file."""
-        self._check(directory, name)
+        self.check(directory, name)
         if self._tree.control.owns(file):
             raise RefusedError(errno.EPERM, "files of the control directory have one name")
         if self._tree.find(directory, name) is not None:
@@ -137,7 +137,7 @@ class Namespace:
         """Remove one name of a file."""
         if self._tree.control.lost_found.unlink(directory, name):
             return
-        self._check(directory, name)
+        self.check(directory, name)
         found = self._must_find(directory, name)
         if isinstance(found, Directory):
             raise IsDirectoryError(errno.EISDIR, f"{name!r} is a directory")
@@ -189,7 +189,7 @@ class Namespace:
 
     def rmdir(self, directory: Directory, name: str) -> None:
         """Remove an empty directory."""
-        self._check(directory, name)
+        self.check(directory, name)
         found = self._must_find(directory, name)
         if not isinstance(found, Directory):
             raise NotDirectoryError(errno.ENOTDIR, f"{name!r} is no directory")
@@ -200,7 +200,7 @@ class Namespace:
 
     def remove_all(self, directory: Directory, name: str) -> None:
         """Remove an entry with all that is below it."""
-        self._check(directory, name)
+        self.check(directory, name)
         found = self._must_find(directory, name)
         if not isinstance(found, Directory):
             self._remove(directory, name, found)
@@ -235,8 +235,8 @@ class Namespace:
 
     def rename(self, directory: Directory, name: str, target: Directory, new_name: str, *, no_replace: bool) -> None:
         """Give an entry another name, in this or another directory."""
-        self._check(directory, name)
-        self._check(target, new_name)
+        self.check(directory, name)
+        self.check(target, new_name)
         found = self._must_find(directory, name)
         other = self._tree.find(target, new_name)
         if other is not None and no_replace:
@@ -339,7 +339,7 @@ class Namespace:
             raise RefusedError(errno.EBUSY, "the root cannot be moved")
         self.stay(parent)
         before = found.path()
-        self._look_below(found)
+        self.look_below(found)
         self.uncover(found)
         parent = self._tree.materialise(parent)
         parent.children.pop(found.name, None)
@@ -354,12 +354,12 @@ class Namespace:
         self._touch(parent)
         self._touch(target)
 
-    def _look_below(self, directory: Directory) -> None:
+    def look_below(self, directory: Directory) -> None:
         """Find the arrays at and below a directory by the names that they have now."""
         self._tree.documents.zarr(directory)
         for child in directory.children.values():
             if isinstance(child, Directory):
-                self._look_below(child)
+                self.look_below(child)
 
     def uncover(self, directory: Directory) -> None:
         """What says of documents at and below a directory that they are hidden goes with its old name."""

@@ -233,6 +233,8 @@ class Replay:
                 tree.rmdir(*self._place(operation.path))
             case Op.RENAME:
                 tree.rename(*self._place(operation.path), *self._place(operation.new_path), no_replace=False)
+            case Op.EXCHANGE:
+                tree.exchange(*self._place(operation.path), *self._place(operation.new_path))
             case Op.LINK:
                 tree.link(self._find(operation.path), *self._place(operation.new_path))
             case Op.CATCH_UP:

@@ -30,6 +30,7 @@ from arrayfs.view.attr import Attr, kept_time
 from arrayfs.view.consolidated import ConsolidatedDocuments
 from arrayfs.view.control import Control
 from arrayfs.view.documents import FILE_ARRAY, Documents
+from arrayfs.view.exchanging import exchange
 from arrayfs.view.files import Files
 from arrayfs.view.finding import Found, Nodes
 from arrayfs.view.following import Following
@@ -235,6 +236,13 @@ class Tree(Nodes):
             self.check_change(new_name)
             source, target = self.directory(parent), self.directory(new_parent)
             self.namespace.rename(source, name, target, new_name, no_replace=no_replace)
+
+    def exchange(self, parent: int, name: str, other_parent: int, other_name: str) -> None:
+        """Have two entries exchange their names."""
+        with self.container.lock:
+            self.check_change(name)
+            self.check_change(other_name)
+            exchange(self, (self.directory(parent), name), (self.directory(other_parent), other_name))
 
     def link(self, ino: int, new_parent: int, new_name: str) -> Attr:
         """Give a file one more name. Raises EntryExistsError if the name is taken."""

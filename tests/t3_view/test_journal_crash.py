@@ -100,6 +100,9 @@ class Client:
     def rename(self, old: str, new: str) -> None:
         self.tree.rename(*self.place(old), *self.place(new), no_replace=False)
 
+    def exchange(self, one: str, other: str) -> None:
+        self.tree.exchange(*self.place(one), *self.place(other))
+
     def link(self, old: str, new: str) -> None:
         self.tree.link(self.ino(old), *self.place(new))
 
@@ -141,7 +144,14 @@ CALLS: list[tuple[object, ...]] = [
     ("sync",),
     *put("x/c/1", b"cd"),
     ("rename", "d/a", "d/b"),
+    *put("f", b"two"),
     ("commit",),
+    ("exchange", "d/b", "f"),
+    ("touch", "f", 54321),
+    ("exchange", "d", "x"),
+    ("sync",),
+    ("exchange", "x", "d"),
+    ("exchange", "f", "d/b"),
     *put("x/c/0.tmp", b"AB"),
     ("rename", "x/c/0.tmp", "x/c/0"),
     ("unlink", "x/c/1"),

@@ -208,6 +208,22 @@ class TreeMachine(RuleBasedStateMachine):
         parent = self.ino(path[:-1])
         self.both(lambda: self.tree.rmdir(parent, name), lambda: self.model.rmdir(path))
 
+    @rule(data=st.data())
+    def exchange(self, data: st.DataObject) -> None:
+        """What is neither in an array nor a document changes names only."""
+        able = sorted(
+            path
+            for path, node in self.model.walk()
+            if path
+            and self.model.array_above(path[:-1]) is None
+            and (isinstance(node, ModelDirectory) or path[-1] not in DOCUMENT_NAMES)
+        )
+        if len(able) < 2:
+            return
+        one, other = (data.draw(st.sampled_from(able), name) for name in ("one", "other"))
+        places = (self.ino(one[:-1]), one[-1], self.ino(other[:-1]), other[-1])
+        self.both(lambda: self.tree.exchange(*places), lambda: self.model.exchange(one, other))
+
     @rule(data=st.data(), new_name=names, no_replace=st.booleans())
     def rename(self, data: st.DataObject, new_name: str, no_replace: bool) -> None:
         everything = sorted(path for path, _ in self.model.walk() if path)

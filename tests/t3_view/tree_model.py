@@ -289,6 +289,14 @@ class ModelTree:
             if isinstance(node, ModelFile) and path[: len(new)] == new:
                 self.judge(path)
 
+    def exchange(self, one: Path, other: Path) -> None:
+        if one != other and (one[: len(other)] == other or other[: len(one)] == one):
+            raise RefusedError(22, str((one, other)))
+        if one != other:
+            between = (*one[:-1], "between")
+            for old, new in ((one, between), (other, one), (between, other)):
+                self.rename(old, new, no_replace=True)
+
     # --- documents ----------------------------------------------------------------------------------------------------
 
     def follow(self, path: Path) -> None:

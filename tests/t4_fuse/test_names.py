@@ -10,12 +10,13 @@ import stat
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import zarr
 
 from arrayfs.view.plain import LINK_LIMIT
 from tests.mounts import Mounted
-from tests.t4_fuse.posix import RENAME_EXCHANGE, RENAME_NOREPLACE, opened, refused, renameat2
+from tests.t4_fuse.posix import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, opened, refused, renameat2
 from tests.t4_fuse.promises import keeps
 
 
@@ -35,14 +36,14 @@ def test_renaming_over_a_file(mounted: Mounted) -> None:
     assert (mounted / "b").read_bytes() == b"new"
 
 
-@keeps("renameat2 with RENAME_NOREPLACE: EEXIST if the name is taken; with RENAME_EXCHANGE or RENAME_WHITEOUT: EINVAL.")
+@keeps("renameat2 with RENAME_NOREPLACE: EEXIST if the name is taken; with RENAME_WHITEOUT: EINVAL.")
 def test_renaming_with_flags(mounted: Mounted) -> None:
     (mounted / "a").write_bytes(b"a")
     (mounted / "b").write_bytes(b"b")
     with refused(errno.EEXIST):
         renameat2(mounted / "a", mounted / "b", RENAME_NOREPLACE)
     with refused(errno.EINVAL):
-        renameat2(mounted / "a", mounted / "b", RENAME_EXCHANGE)
+        renameat2(mounted / "a", mounted / "b", RENAME_WHITEOUT)
     renameat2(mounted / "a", mounted / "c", RENAME_NOREPLACE)
     assert {name: (mounted / name).read_bytes() for name in os.listdir(mounted.mountpoint)} == {"b": b"b", "c": b"a"}
 
@@ -371,3 +372,35 @@ def test_mknod(mounted: Mounted) -> None:
 def test_statfs(mounted: Mounted) -> None:
     here, below = os.statvfs(mounted.mountpoint), os.statvfs(mounted.container.parent)
     assert (here.f_blocks * here.f_frsize, here.f_namemax) == (below.f_blocks * below.f_frsize, 255)
+
+
+@keeps(
+    "RENAME_EXCHANGE exchanges two names in one step: of files, directories, whole arrays and groups. Of a document, "
+    "or of what lies in an array's directory, EINVAL."
+)
+def test_exchanging_names(mounted: Mounted) -> None:
+    for name, values in (("old", [1, 2, 3]), ("new", [4, 5])):
+        zarr.create_array(mounted / name, data=np.array(values, "u1"), chunks=(2,), compressors=None, filters=None)
+    (mounted / "file").write_bytes(b"file")
+    before = {name: (mounted / name).stat().st_ino for name in ("old", "new", "file")}
+    with opened(mounted / "file", os.O_RDONLY) as fd:
+        renameat2(mounted / "old", mounted / "new", RENAME_EXCHANGE)
+        renameat2(mounted / "file", mounted / "new", RENAME_EXCHANGE)
+        assert os.pread(fd, 10, 0) == b"file"
+    assert {name: (mounted / name).stat().st_ino for name in before} == {
+        "old": before["new"], "new": before["file"], "file": before["old"],
+    }  # fmt: skip
+    for one, other in (
+        ("new", "old/zarr.json"), ("old/c/0", "file/c/0"), ("old/zarr.json", "file/zarr.json"), ("file", "file/c"),
+    ):  # fmt: skip
+        with refused(errno.EINVAL):
+            renameat2(mounted / one, mounted / other, RENAME_EXCHANGE)
+    with refused(errno.ENOENT):
+        renameat2(mounted / "new", mounted / "missing", RENAME_EXCHANGE)
+    renameat2(mounted / "new", mounted / "new", RENAME_EXCHANGE)
+    for _ in range(2):
+        assert sorted(os.listdir(mounted.mountpoint)) == ["file", "new", "old"]
+        assert (mounted / "new").read_bytes() == b"file"
+        assert zarr.open_array(mounted / "old", mode="r")[...].tolist() == [4, 5]
+        assert zarr.open_array(mounted / "file", mode="r")[...].tolist() == [1, 2, 3]
+        mounted.remount()

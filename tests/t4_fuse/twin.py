@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.t4_fuse.posix import AT_FDCWD, RENAME_NOREPLACE
+from tests.t4_fuse.posix import AT_FDCWD, RENAME_EXCHANGE, RENAME_NOREPLACE
 
 NAMES = ("a", "b", "c", "0", "ž", ".h")
 ACCESS = (os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR)
@@ -215,14 +215,15 @@ def drawn_symlink(script: Script) -> Drawn:
 
 def drawn_rename(script: Script) -> Drawn:
     old, new = script.path(), script.path()
+    flag, what = script.rng.choice(((RENAME_NOREPLACE, "rename without replacing"), (RENAME_EXCHANGE, "exchange")))
 
     def act(side: Side) -> object:
         names = os.fsencode(side.at(old)), os.fsencode(side.at(new))
-        if _libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_NOREPLACE):
+        if _libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], flag):
             raise OSError(ctypes.get_errno(), "renameat2")
         return None
 
-    return f"rename without replacing({old[:300]!r}, {new[:300]!r})", act
+    return f"{what}({old[:300]!r}, {new[:300]!r})", act
 
 
 def drawn_copy(script: Script) -> Drawn:
