@@ -208,6 +208,12 @@ class TreeMachine(RuleBasedStateMachine):
         parent = self.ino(path[:-1])
         self.both(lambda: self.tree.rmdir(parent, name), lambda: self.model.rmdir(path))
 
+    def is_in_array(self, path: Path) -> bool:
+        """Also in one whose document is gone or half written, as long as the tree knows of it."""
+        above = (self.tree.directory(self.ino(path[:length])) for length in range(len(path) + 1))
+        known = any(self.tree.documents.zarr(directory) is not None for directory in above)
+        return known or self.model.array_above(path) is not None
+
     @rule(data=st.data())
     def exchange(self, data: st.DataObject) -> None:
         """What is neither in an array nor a document changes names only."""
@@ -215,7 +221,7 @@ class TreeMachine(RuleBasedStateMachine):
             path
             for path, node in self.model.walk()
             if path
-            and self.model.array_above(path[:-1]) is None
+            and not self.is_in_array(path[:-1])
             and (isinstance(node, ModelDirectory) or path[-1] not in DOCUMENT_NAMES)
         )
         if len(able) < 2:
