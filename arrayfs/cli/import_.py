@@ -56,6 +56,11 @@ def _size(_ctx: click.Context, _param: click.Parameter, typed: str | None) -> in
     "--block-size", metavar="SIZE", callback=_size, default="64KiB", show_default=True, help="Of small chunks."
 )
 @click.option(
+    "--chunk-stats/--no-chunk-stats",
+    default=None,
+    help="Keep smallest, largest and null count of each chunk of numbers; by default as the newest version has it.",
+)
+@click.option(
     "--zarr-format",
     type=click.Choice(["2", "3"]),
     default="3",
@@ -95,6 +100,7 @@ def import_(ctx: click.Context, /, source: str, container: str, as_json: bool, *
         message=given["message"],
         codec=None if given["codec"] == "none" else given["codec"],
         block_size=given["block_size"],
+        chunk_stats=given["chunk_stats"],
     )
     of_source = SourceOptions(
         native=given["native"],

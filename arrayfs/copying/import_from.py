@@ -23,6 +23,7 @@ def import_from(
     message: str | None = None,
     codec: str | None = "lz4",
     block_size: int = BLOCK_SIZE,
+    chunk_stats: bool | None = None,
     zarr_format: int = 3,
     dtype: str | None = None,
     shape: Sequence[int] | None = None,
@@ -43,7 +44,7 @@ def import_from(
     Raises SourceError for what cannot be read or kept, EntryExistsError for what is there already, ConflictError, and
     OSError; the container is then as it was, but for versions that `commit_every` asked for.
     """
-    options = ImportOptions(into, update, commit_every, skip_refused, verify, message, codec, block_size)
+    options = ImportOptions(into, update, commit_every, skip_refused, verify, message, codec, block_size, chunk_stats)
     opened = open_source(
         source,
         SourceOptions(

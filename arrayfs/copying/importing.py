@@ -49,6 +49,7 @@ class ImportOptions:
     """into: the group that everything goes into. update: what is there already is made equal to the source; otherwise
     it is refused. commit_every: bytes after which a version is made. skip_refused: go on without what a container
     cannot keep. verify: read all back afterwards. message: of the versions. codec, block_size: of new blocks.
+    chunk_stats: whether chunks are measured; None: as in the newest version.
     """
 
     into: str = ""
@@ -59,6 +60,7 @@ class ImportOptions:
     message: str | None = None
     codec: str | None = "lz4"
     block_size: int = BLOCK_SIZE
+    chunk_stats: bool | None = None
 
 
 @dataclass(slots=True)
@@ -296,7 +298,7 @@ def _path(group: str) -> str:
 def _opened(url: str, options: ImportOptions) -> Iterator[Tree]:
     """The container as a tree to write to, made if need be; left by an exception, nothing stays but versions."""
     made = _make(url)
-    pool = PoolOptions(options.codec, options.block_size, DIRTY_LIMIT)
+    pool = PoolOptions(options.codec, options.block_size, DIRTY_LIMIT, options.chunk_stats)
     container = Container.open(url, "a", ContainerOptions(pool, CACHE_SIZE))
     try:
         take_up(container)

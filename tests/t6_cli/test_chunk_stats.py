@@ -62,3 +62,13 @@ def test_info_and_dump_tell_of_them_until_they_are_dropped(arrayfs: Arrayfs, con
     assert arrayfs("compact", container, "--chunk-stats").exit_code == 0
     listed = json.loads(arrayfs("ls", container, "a", "--stats", "--json").output)
     assert listed[0]["stats"]["null_count"] == 3
+
+
+def test_what_is_imported_is_measured(arrayfs: Arrayfs, tmp_path: Path) -> None:
+    np.save(tmp_path / "n.npy", np.array([3, -1, 2], "<i2"))
+    path = tmp_path / "t.af"
+    assert arrayfs("import", tmp_path / "n.npy", path, "--chunk-stats").exit_code == 0
+    found = json.loads(arrayfs("ls", path, "n", "--stats", "--json").output)[0]["stats"]
+    assert (found["minimum"], found["maximum"], found["row_count"]) == (-1, 3, 3)
+    with api.open(path) as container:
+        assert container["n"].stats() == api.Statistics(-1, 3, found["null_count"], 3)
