@@ -63,14 +63,15 @@ Found = bytes | memoryview | Spilled | PackedRef | ChunkRef | None
 class Array:
     """One array: spec, attributes, and its chunks as index (committed) plus changes (not yet).
 
-    origin: the name in the stack whose span the index was built from, None for an array that no layer has.
+    origin: the name in the stack whose span the index was built from, None for an array that no layer has. edits: how
+    often its elements may have changed, in this process; packing and committing do not count.
     Invariants: a coordinate in `changes` hides the index; all coordinates are inside the grid; `cut` holds coordinates
     that a layer has and a shrink took away since the last commit.
     """
 
     __slots__ = (
-        "__weakref__", "_attributes", "_index", "_whole_size", "changes", "cut", "grid", "meta_changed", "name",
-        "origin", "span", "spec",
+        "__weakref__", "_attributes", "_edited_ns", "_index", "_whole_size", "changes", "cut", "edits", "grid",
+        "meta_changed", "name", "origin", "span", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +85,8 @@ class Array:
         self.changes: dict[Coord, Change] = {}
         self.cut: set[Coord] = set()
         self.meta_changed = not span
+        self.edits = 0
+        self._edited_ns: int | None = None
         self._attributes = attributes
         self._index: ChunkIndex | None = None
         self._whole_size = stored_size(spec.dtype, spec.chunk_shape)
@@ -120,6 +123,21 @@ class Array:
     def dirty(self) -> bool:
         """Whether a commit would have to write something of it."""
         return bool(self.changes or self.cut or self.meta_changed or self.name != self.origin)
+
+    @property
+    def edited_ns(self) -> int:
+        """When its elements, or what the newest layer says of it, changed last, in ns; 0 if that is not known."""
+        if self._edited_ns is None:
+            layer, position = self.span[-1] if self.span else (None, 0)
+            times = None if layer is None else layer.chunk_mtimes(position)
+            newest = 0 if layer is None else layer.time_ns
+            self._edited_ns = newest if times is None or not len(times) else int(times.max())
+        return self._edited_ns
+
+    def edited(self, time_ns: int | None) -> None:
+        """Its elements change. time_ns: when; None: when its newest layer says."""
+        self._edited_ns = None if time_ns is None else max(time_ns, self.edited_ns)
+        self.edits += 1
 
     def set_attributes(self, attributes: dict[str, AttributeValue]) -> None:
         """Replace all attributes."""
@@ -259,6 +277,7 @@ class Array:
         old, new = self.grid, Grid(spec.shape, spec.chunk_shape)
         refilled = spec.fill_value != self.spec.fill_value
         if old != new or refilled:
+            self.edited(mtime_ns)
             edges = self._edge_chunks(new)
             shadows = self._shadows(new, refilled=refilled)
             recuts = [
@@ -309,6 +328,7 @@ class Array:
             self._index = None  # what a shrink took out of it has to come back
         meta = span[-1].meta
         self.settle(self.name, span)
+        self.edited(None)
         self.spec = ArraySpec(meta.dtype, meta.shape, meta.chunk_shape, meta.dimension_names, meta.fill_value)
         self.grid = Grid(meta.shape, meta.chunk_shape)
         self._whole_size = stored_size(meta.dtype, meta.chunk_shape)

@@ -133,6 +133,7 @@ class Pool:
             raise LimitError(
                 f"array {array.name!r}: chunk {coord} has {len(content)} bytes, {CHUNK_LIMIT - 1} is the limit"
             )
+        array.edited(mtime_ns)
         self._set(array, coord, Change(content, mtime_ns))
         self.bound()
 
@@ -157,6 +158,7 @@ class Pool:
         """
         size, mtime_ns = change
         row = self.part.copy_block(codec, stored, size)
+        array.edited(mtime_ns)
         self._set(array, coord, Change(PackedRef(self.part, row, 0, size), mtime_ns))
 
     def codec_of(self, array: Array) -> str | None:
@@ -173,6 +175,7 @@ class Pool:
     def put_all(self, array: Array, changes: Iterable[tuple[Coord, Change]]) -> None:
         """Set several chunks of one array, all of them, then `bound` is due: packing may fail and must come behind."""
         for coord, change in changes:
+            array.edited(change.mtime_ns)
             self._set(array, coord, change)
         self.touch(array)
 

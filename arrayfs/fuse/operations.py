@@ -24,7 +24,7 @@ from arrayfs.fuse.masks import Masks
 from arrayfs.fuse.openers import Openers
 from arrayfs.fuse.requests import Listing
 from arrayfs.fuse.runtime import Runtime
-from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree
+from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree, UnpackingFile
 from arrayfs.fuse.wire import KEEP_CACHE, NO_FLUSH, NS, Entry, Opened
 from arrayfs.view.attr import Attr
 
@@ -86,6 +86,7 @@ class TreeOperations(pyfuse3.Operations):
         self._unflushed: dict[int, int] = {}  # handle -> bytes written since its last FLUSH
         self._openers = Openers()
         self._ahead_at_read: set[int] = set()  # handles whose first READ starts the decoding of what follows
+        self._unpacking: set[int] = set()  # handles whose reads may take their time
         self._last_handle = 0
         self._pages = PageStore()
         self._ahead = DecodeAhead()
@@ -261,7 +262,15 @@ class TreeOperations(pyfuse3.Operations):
         if fh in self._ahead_at_read:
             self._ahead_at_read.discard(fh)
             self._ahead.start(file)
+        if fh in self._unpacking:
+            return self._read_unpacking(file, offset, size)  # type: ignore[return-value]  # as of `release`
         return file.read(offset, size)
+
+    @waiting_request
+    async def _read_unpacking(self, file: OpenFile, offset: int, size: int) -> bytes | memoryview:
+        assert isinstance(file, UnpackingFile)
+        is_ready, fetch = file.plan(offset, size)
+        return fetch() if is_ready else await self._park(fetch)
 
     @waiting_request
     async def write(self, fh: int, offset: int, data: bytes) -> int:
@@ -295,6 +304,7 @@ class TreeOperations(pyfuse3.Operations):
         if fh in self._writing:
             return self._release_written(fh)
         self._ahead_at_read.discard(fh)
+        self._unpacking.discard(fh)
         self._files.pop(fh).release()
         return None
 
@@ -323,7 +333,7 @@ class TreeOperations(pyfuse3.Operations):
         directory = self._tree.opendir(inode)
         self._last_handle = handle = self._last_handle + 1
         self._directories[handle] = directory
-        if inode in self._control_inodes:
+        if inode in self._control_inodes or inode in self._changing:
             self._control_listings.add(handle)
         return handle
 
@@ -356,6 +366,8 @@ class TreeOperations(pyfuse3.Operations):
     def _new_handle(self, file: OpenFile, ctx: RequestContext, *, write: bool) -> Opened:
         self._last_handle = handle = self._last_handle + 1
         self._files[handle] = file
+        if file.unpacks:
+            self._unpacking.add(handle)
         if write:
             self._writing.add(handle)
             self._openers.opened(handle, ctx.pid)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from arrayfs.view.attr import Attr
 
@@ -22,6 +22,10 @@ class OpenFile(Protocol):
 
     @property
     def ino(self) -> int: ...
+
+    @property
+    def unpacks(self) -> bool:
+        """Reading may take its time: it is an `UnpackingFile`."""
 
     @property
     def cacheable(self) -> bool:
@@ -55,6 +59,14 @@ class OpenFile(Protocol):
     def release(self) -> None: ...
 
     def prefetch(self) -> Callable[[], None] | None: ...
+
+
+@runtime_checkable
+class UnpackingFile(Protocol):
+    """A handle whose content is put together when it is read."""
+
+    def plan(self, offset: int, size: int) -> tuple[bool, Callable[[], bytes | memoryview]]:
+        """How to read a range, and whether that needs no waiting; it may be done in any thread."""
 
 
 class OpenDirectory(Protocol):

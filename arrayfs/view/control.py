@@ -16,6 +16,7 @@ from arrayfs.errors import ArrayFSError, RefusedError
 from arrayfs.view.lostfound import LostFound
 from arrayfs.view.nodes import Binding, Directory, File
 from arrayfs.view.versions import Versions
+from arrayfs.view.whole_arrays import WholeArrays
 
 if TYPE_CHECKING:
     from arrayfs.container.commit import CommitReport
@@ -77,6 +78,7 @@ class Control:
         self._commit = self._file(COMMIT, COMMIT_MODE)
         self.lost_found = LostFound(tree, self.directory)
         self.versions = Versions(tree, self.directory)
+        self.arrays = WholeArrays(tree, self.directory)
         # what the newest commit through this tree made, None before the first
         self.last_commit: dict[str, object] | None = None
 
@@ -87,10 +89,10 @@ class Control:
         return file
 
     def find(self, directory: Directory, name: str) -> Directory | File | None:
-        """The control directory, where the root is asked for it."""
+        """The control directory, where the root is asked for it, and what is made when it is looked up."""
         if directory is self._tree.root and name == NAME:
             return self.directory
-        return None
+        return self.arrays.find(directory, name)
 
     def entry(self, name: str) -> Directory | File:
         """An entry of the control directory that is there; one that is read is made anew."""
@@ -167,7 +169,7 @@ class Control:
     def owns(self, file: File) -> bool:
         """Whether this is a file of the control directory."""
         directory = file.bindings[0].directory if file.bindings else None
-        return directory is self.directory or self.lost_found.owns(file)
+        return directory is self.directory or self.lost_found.owns(file) or self.arrays.owns(file)
 
     def check_open_for_writing(self, file: File) -> None:
         """Raise RefusedError unless this file may be written."""
@@ -186,7 +188,7 @@ class Control:
 
     def refuse_names(self, directory: Directory, name: str) -> None:
         """Raise RefusedError if a name in the control directory, or the directory itself, would change."""
-        own = directory is self.directory or directory is self.lost_found.directory
+        own = directory is self.directory or directory is self.lost_found.directory or self.arrays.owns(directory)
         if own or (directory is self._tree.root and name == NAME):
             raise RefusedError(errno.EPERM, f"{NAME} belongs to arrayfs")
 

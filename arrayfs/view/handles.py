@@ -21,6 +21,8 @@ class OpenFile:
     death: the number of the signal by which its writer was killed, as far as is known; 0 if nothing is.
     """
 
+    unpacks = False
+
     def __init__(self, tree: Tree, file: File, *, write: bool, emptied: bool = False) -> None:
         """emptied: the file was truncated for this handle."""
         self._tree = tree

@@ -36,7 +36,12 @@ class OpenDirectory:
         self._chunks: list[ChunkListing | PrefixListing] = []
 
     def _begin(self) -> list[str]:
-        names = [*self._tree.documents.synthetic_names(self._directory), *self._directory.children]
+        tree, directory = self._tree, self._directory
+        names = [
+            *tree.documents.synthetic_names(directory),
+            *directory.children,
+            *tree.control.arrays.names(directory),
+        ]
         listings = [list_chunks(self._tree, self._directory, *place) for place in self._tree.arrays_of(self._directory)]
         self._chunks = [listing for listing in listings if listing is not None]
         self._names = names

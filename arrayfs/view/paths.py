@@ -27,11 +27,19 @@ def show(component: str) -> str:
     # the first test also keeps the last one, which is quadratic, from long names
     too_long = len(component.encode()) > NAME_MAX
     shown = _escape(component) if too_long or _is_special(component) or _reads_as_escape(component) else component
-    encoded = shown.encode()
-    if len(encoded) <= NAME_MAX:
-        return shown
-    digest = hashlib.sha256(component.encode()).hexdigest()[:_HASH_DIGITS]
-    prefix = encoded[: NAME_MAX - 1 - _HASH_DIGITS].decode(errors="ignore")  # a cut character is dropped
+    return shown if len(shown.encode()) <= NAME_MAX else _cut(shown, component, NAME_MAX)
+
+
+def shorten(name: str, end: str) -> str:
+    """A file name with an end behind it; where that is too long, the name is cut as `show` does."""
+    room = NAME_MAX - len(end.encode())
+    return (name if len(name.encode(errors="surrogateescape")) <= room else _cut(name, name, room)) + end
+
+
+def _cut(shown: str, component: str, room: int) -> str:
+    digest = hashlib.sha256(component.encode(errors="surrogateescape")).hexdigest()[:_HASH_DIGITS]
+    # a cut character is dropped
+    prefix = shown.encode(errors="surrogateescape")[: room - 1 - _HASH_DIGITS].decode(errors="ignore")
     return f"{prefix}%{digest}"
 
 

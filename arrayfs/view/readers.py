@@ -21,23 +21,56 @@ if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
 
 
-class ChunkReader:
+class ReadHandle:
+    """What handles that only read have in common."""
+
+    __slots__ = ("_tree",)
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Refused: the handle reads."""
+        raise RefusedError(errno.EBADF, f"{len(data)} bytes for offset {offset}: the file is open for reading")
+
+    def truncate(self, size: int) -> None:
+        """Refused, as by ftruncate(2) for a descriptor that reads."""
+        raise RefusedError(errno.EINVAL, f"cut to {size} bytes: the file is open for reading")
+
+    def flush(self) -> None:
+        """Nothing was written through these handles."""
+
+    @property
+    def at_risk(self) -> bool:
+        """Nothing is written through these handles that a death could cut in half."""
+        return False
+
+    def killed(self, signal: int) -> None:
+        """Nor is anything undone by one."""
+
+    def sync(self) -> None:
+        """Fsync; what it promises stands in docs/SEMANTICS.md."""
+        self._tree.sync()
+
+
+class ChunkReader(ReadHandle):
     """All handles of one inode number that read a committed chunk; each is closed by `release`, once.
 
     opens: how many there are. It is in `zarr.readers` until they are closed or the chunk becomes a file.
     """
 
-    __slots__ = ("_chunks", "_content", "_coord", "_file", "_index", "_place", "_tree", "ino", "opens", "zarr")
+    __slots__ = ("_chunks", "_content", "_coord", "_file", "_index", "_place", "ino", "opens", "zarr")
 
     # nothing changes the chunk but writing to it, or a commit of another mount, which gives it another number
     cacheable = True
+    unpacks = False
 
     def __init__(self, tree: Tree, ino: int, zarr: ZarrArray, coord: Coord, place: int) -> None:
         """place: that of the chunk in the array's index."""
+        super().__init__(tree)
         self.ino = ino
         self.zarr = zarr
         self.opens = 1
-        self._tree = tree
         self._coord = coord
         self._place = place
         self._index = zarr.array.index
@@ -84,29 +117,6 @@ class ChunkReader:
         if self._content is None:
             self._content = self.zarr.content_committed(self._index, self._place, self._chunks, self._coord)
         return self._content
-
-    def write(self, offset: int, data: bytes) -> int:
-        """Refused: the handle reads."""
-        raise RefusedError(errno.EBADF, f"{len(data)} bytes for offset {offset}: the file is open for reading")
-
-    def truncate(self, size: int) -> None:
-        """Refused, as by ftruncate(2) for a descriptor that reads."""
-        raise RefusedError(errno.EINVAL, f"cut to {size} bytes: the file is open for reading")
-
-    def flush(self) -> None:
-        """Nothing was written through these handles."""
-
-    @property
-    def at_risk(self) -> bool:
-        """Nothing is written through these handles that a death could cut in half."""
-        return False
-
-    def killed(self, signal: int) -> None:
-        """Nor is anything undone by one."""
-
-    def sync(self) -> None:
-        """Fsync; what it promises stands in docs/SEMANTICS.md."""
-        self._tree.sync()
 
     def release(self) -> None:
         """One of the handles ends."""

@@ -45,6 +45,7 @@ from arrayfs.view.readers import ChunkReader
 from arrayfs.view.stored_documents import StoredDocuments
 from arrayfs.view.untouched import attr_of, reader_of
 from arrayfs.view.versions import VersionListing
+from arrayfs.view.whole_arrays import WholeReader
 
 # Computed chunk directories that an array keeps at hand.
 PASSING_LIMIT = 256
@@ -147,7 +148,8 @@ class Tree(Nodes):
             return self.attr(file)
 
     def _set_of_directory(self, directory: Directory, mode: int | None, mtime_ns: int | None) -> None:
-        if directory is self.control.directory or (mode is None and mtime_ns is None):
+        own = directory is self.control.directory or self.control.arrays.owns(directory)
+        if own or (mode is None and mtime_ns is None):
             return
         directory = self.materialise(directory)
         if mtime_ns is not None:
@@ -185,7 +187,7 @@ class Tree(Nodes):
 
     def make(
         self, parent: int, name: str, mode: int, *, exclusive: bool, write: bool, truncate: bool
-    ) -> tuple[Attr, OpenFile | ChunkReader]:
+    ) -> tuple[Attr, OpenFile | ChunkReader | WholeReader]:
         """Create and open in one step: a commit in between would leave out a new file, and so would its journal."""
         with self.container.lock:
             is_new = not write and self.lookup(parent, name) is None
@@ -253,7 +255,7 @@ class Tree(Nodes):
                 raise RefusedError(1, "a directory has one name")
             return self.attr(self.namespace.link(self.file(node), self.directory(new_parent), new_name))
 
-    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader:
+    def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader | WholeReader:
         """Open a file."""
         if ino >= self.lent_from:
             return self.control.versions.tree(ino).open(ino, write=write, truncate=truncate)
@@ -263,7 +265,8 @@ class Tree(Nodes):
             reader = reader_of(self, ino)
             if reader is not None:
                 return reader
-            return self._handle(self._openable(self.node(ino)), write=False, emptied=False)
+            file = self._openable(self.node(ino))
+            return self.control.arrays.open(file) or self._handle(file, write=False, emptied=False)
 
     def open_for_writing(self, ino: int, *, truncate: bool) -> OpenFile:
         """Open a file for reading and writing."""
@@ -316,6 +319,9 @@ class Tree(Nodes):
         if isinstance(node, File) and not node.bindings and not node.opens:
             with self.container.lock:
                 self.nodes.pop(ino, None)
+        elif node is not None and ino in self.changing:
+            with self.container.lock:
+                self.control.arrays.forget(node)
 
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all that was closed a new version. None: nothing had changed.
