@@ -24,11 +24,14 @@ from arrayfs.errors import (
     OpaqueArrayError,
     ReadOnlyError,
     SourceError,
+    TargetError,
     VersionError,
 )
 
 if TYPE_CHECKING:
     from arrayfs.api.zarr_store import ZarrStore
+    from arrayfs.copying.export_to import export_to
+    from arrayfs.copying.exporting import Exported
     from arrayfs.copying.import_from import import_from
     from arrayfs.copying.importing import Imported
 
@@ -42,6 +45,7 @@ __all__ = [
     "Container",
     "EncodedChunk",
     "EntryExistsError",
+    "Exported",
     "FormatError",
     "Group",
     "Imported",
@@ -52,22 +56,26 @@ __all__ = [
     "ReadOnlyError",
     "SourceError",
     "Statistics",
+    "TargetError",
     "VersionError",
     "ZarrStore",
+    "export_to",
     "import_from",
     "open",
 ]
 
 
 _LATER = {
+    "Exported": "arrayfs.copying.exporting",
     "Imported": "arrayfs.copying.importing",
     "ZarrStore": "arrayfs.api.zarr_store",
+    "export_to": "arrayfs.copying.export_to",
     "import_from": "arrayfs.copying.import_from",
 }
 
 
 def __getattr__(name: str) -> object:
-    """What is imported with the first look at it: the store needs zarr, and an import many modules."""
+    """What is imported with the first look at it: the store needs zarr, and copying many modules."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(_LATER[name]), name)

@@ -104,6 +104,10 @@ class SourceError(ArrayFSError, ValueError):
     """Something to be imported that cannot be read, or has no form in a container; the message names it."""
 
 
+class TargetError(ArrayFSError, ValueError):
+    """Something that cannot be exported, or a place that cannot be exported to; the message names it."""
+
+
 class MountError(ArrayFSError, RuntimeError):
     """A mount that could not be made, reached or ended."""
 

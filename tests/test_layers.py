@@ -41,9 +41,13 @@ ONLY_INSIDE_FUNCTIONS = {("cli", "fuse")}
 ENTERS_AT: dict[str, str | tuple[str, ...]] = {
     "pyfuse3": "arrayfs.fuse",
     "trio": "arrayfs.fuse",
-    "zarr": ("arrayfs.api.zarr_store", "arrayfs.copying.decoding", "arrayfs.copying.zarr_stores"),
+    "zarr": (
+        *("arrayfs.api.zarr_store", "arrayfs.copying.decoding", "arrayfs.copying.zarr_stores"),
+        *("arrayfs.copying.target_store", "arrayfs.copying.values"),
+    ),
     "icechunk": "arrayfs.copying.zarr_stores",
-    "h5py": "arrayfs.copying.hdf5",
+    "h5py": ("arrayfs.copying.hdf5", "arrayfs.copying.target_hdf5"),
+    "h5netcdf": "arrayfs.copying.target_netcdf",
     "xarray": "arrayfs.api.xarray_engine",
     "google_crc32c": "arrayfs.format.checksums",
     "lz4": "arrayfs.format.codecs",

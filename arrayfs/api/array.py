@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,11 @@ from arrayfs.format.model import DType
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks
 from arrayfs.view.metadata import ArrayDocument
+from arrayfs.view.npy import NpyFile
 from arrayfs.view.reshaping import let_go
+
+# Places that are made of a column at a time.
+LISTED = 4096
 
 ChunkValues = Mapping[Coord, Any] | Iterable[tuple[Coord, Any]]
 
@@ -351,10 +355,27 @@ class Array(Node):
 
     def list_chunks(self) -> list[Coord]:
         """The places of all chunks that are there, in C order."""
+        return list(self.iter_chunks())
+
+    def iter_chunks(self) -> Iterator[Coord]:
+        """The same one by one, of this moment: there may be millions."""
         with self._session.lock:
             zarr = self._zarr()
-            inner = (0,) * len(zarr.inner)
-            return [(*stored, *inner) for stored in zarr.listed_coords(()).tolist()]
+            coords = zarr.listed_coords(())
+        inner = (0,) * len(zarr.inner)
+        for low in range(0, len(coords), LISTED):
+            yield from ((*stored, *inner) for stored in coords[low : low + LISTED].tolist())
+
+    def as_npy_file(self) -> NpyFile:
+        """What it is now as one NumPy file, of which any range can be read. OpaqueArrayError if opaque.
+
+        Raises TypeError for elements of varying size.
+        """
+        with self._session.lock:
+            native = self._native()
+            if native.elements.dtype.hasobject:
+                raise TypeError(f"array {self.name!r}: a NumPy file has elements of one size")
+            return NpyFile(native.array, self._session.container.cache)
 
     def stats(self) -> Statistics:
         """Minimum, maximum and counts of its elements, exactly. Reads all chunks. OpaqueArrayError if opaque."""

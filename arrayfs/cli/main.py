@@ -18,6 +18,7 @@ from arrayfs.cli.diff import diff, show
 from arrayfs.cli.dump import dump
 from arrayfs.cli.estimate import estimate
 from arrayfs.cli.exit_codes import MEANING, ExitCode
+from arrayfs.cli.export import export
 from arrayfs.cli.import_ import import_
 from arrayfs.cli.info import info
 from arrayfs.cli.journal import journal
@@ -105,7 +106,7 @@ COMMANDS = (
     *(mount, umount, commit, sync, status),
     *(create, ls, info, dump),
     *(log, show, diff, blame, restore, tag),
-    *(import_, estimate),
+    *(import_, export, estimate),
     *(compact, convert, verify, repair, journal),
 )
 

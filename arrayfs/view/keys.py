@@ -118,6 +118,12 @@ class Keys:
             self.tree.stored_documents.check(node)
         return node
 
+    def chunk_at(self, key: str) -> tuple[ZarrArray, Coord] | None:
+        """The chunk that has this path, if one is there and nothing else has it."""
+        with self._container.lock:
+            place = self._place(_parts(key))
+            return place if place is not None and place[0].has(place[1]) else None
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def plan(self, key: str, window: slice = WHOLE) -> Reading | None:

@@ -101,6 +101,16 @@ class NpyFile:
             position = end
         return Range(data, pieces)
 
+    def box(self, first: Coord, stop: Coord) -> NDArray[np.uint8]:
+        """The bytes of the elements from `first` to `stop` (excluded), along the innermost axis.
+
+        The box lies in one chunk, and its axes behind the first that is longer than one are whole there.
+        """
+        element = self._shape[-1]
+        data = np.empty([*[b - a for a, b in zip(first, stop, strict=True)], element], np.uint8)
+        self.fetch(Range(data, list(self._pieces((*first, 0), (*stop, element), data))))
+        return data
+
     def is_ready(self, wanted: Range) -> bool:
         """Whether `fetch` has nothing to read or to unpack."""
         return all(self._is_here(piece.found) for piece in wanted.pieces)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from arrayfs.container.grid import Coord, Grid
@@ -27,7 +27,7 @@ class Region:
     last: bool
 
 
-def regions(grid: Grid, part: Sequence[int], coords: Sequence[Coord], element: int, limit: int) -> Iterator[Region]:
+def regions(grid: Grid, part: Sequence[int], coords: Iterable[Coord], element: int, limit: int) -> Iterator[Region]:
     """The regions of an array of which there are these chunk files, in C order.
 
     part: the shape of what can be decoded by itself in a chunk of the grid. element, limit: bytes.

@@ -1,0 +1,225 @@
+"""A container, or some of its arrays and groups, to wherever: which kind of place it is, and what that can hold.
+
+Whatever is refused is refused before anything is written. A file or directory is made beside its place and renamed into
+it at the end; a store gets what is missing of it last, and is cleared when it could not be finished.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from arrayfs.api.container import open as open_container
+from arrayfs.container.container import ContainerOptions
+from arrayfs.copying import target_hdf5, target_netcdf, target_numpy, zarr_codecs
+from arrayfs.copying.beside import Beside
+from arrayfs.copying.contents import Contents
+from arrayfs.copying.exporting import Exported, FileExport, Progress, default_jobs
+from arrayfs.copying.target import FileTarget
+from arrayfs.copying.target_directory import DirectoryTarget
+from arrayfs.copying.target_hdf5 import GroupValues
+from arrayfs.copying.target_store import StoreTarget, open_url
+from arrayfs.copying.target_zip import ZipTarget
+from arrayfs.copying.values import Selected, ValueArray
+from arrayfs.copying.verifying import verify_values
+from arrayfs.copying.walking import Chosen
+from arrayfs.errors import TargetError
+from arrayfs.view.tree import Tree, open_tree
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+# What is unpacked is used once; only small chunks that share a block gain by a cache.
+CACHE_SIZE: Final = 64 << 20
+FILE_KINDS: Final = ("zarr", "zip", "store")
+VALUE_KINDS: Final = ("hdf5", "netcdf", "npy", "npz", "raw")
+KINDS: Final = (*FILE_KINDS, *VALUE_KINDS)
+_ENDS: Final = {
+    ".zarr": "zarr",
+    ".zip": "zip",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".nc": "netcdf",
+    ".nc4": "netcdf",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".bin": "raw",
+    ".raw": "raw",
+    ".bin.gz": "raw",
+    ".raw.gz": "raw",
+}
+_CODECS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(FILE_KINDS, zarr_codecs.CODECS),
+    **dict.fromkeys(("hdf5", "netcdf"), target_hdf5.CODECS),
+    **dict.fromkeys(("npy", "npz", "raw"), ("none",)),
+}
+
+
+def kind_of(dest: str) -> str:
+    """What a place is by its name. Raises TargetError where that does not say."""
+    if "://" in dest:
+        return "store"
+    found = [kind for end, kind in _ENDS.items() if dest.rstrip("/").lower().endswith(end)]
+    if not found:
+        raise TargetError(f"{dest}: its name does not say what it is to be; --to does ({', '.join(KINDS)})")
+    return found[-1]
+
+
+def export_to(
+    container: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | Store,
+    names: Sequence[str] = (),
+    *,
+    kind: str | None = None,
+    version: str | int | None = None,
+    zarr_format: int = 3,
+    codec: str = "none",
+    overwrite: bool = False,
+    jobs: int | None = None,
+    verify: bool = False,
+    json_attributes: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Copy what a container holds to a place of another kind.
+
+    dest: a path, a URL that zarr-python opens for writing, or one of its stores (of Icechunk too: the commit is yours).
+    names: arrays and groups; none: everything. kind: one of KINDS; None: by the name of `dest`. version: a number, a
+    tag or a time; None: the newest. zarr_format: of documents that no client wrote. codec: for native arrays, "none",
+    "zstd" or "gzip" (HDF5 and NetCDF4: "none", "gzip" or "lzf"). jobs: threads. verify: read all back and compare.
+    json_attributes: in HDF5 and NetCDF4, keep attributes that these have no form for as JSON text.
+    progress: called with the bytes that are done, and of how many.
+
+    Raises TargetError, naming it, for what `dest` cannot hold, before anything is written; FormatError for damage;
+    ArrayNotFoundError; OSError. `dest` is as it was then.
+    """
+    place: Any = dest if not isinstance(dest, str | os.PathLike) else os.fspath(dest)
+    kind = kind or (kind_of(place) if isinstance(place, str) else "store")
+    if kind not in KINDS:
+        raise TargetError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+    if codec not in _CODECS[kind]:
+        raise TargetError(f"codec {codec!r}: for {kind} it is one of {', '.join(_CODECS[kind])}")
+    url, threads = os.fspath(container), jobs or default_jobs()
+    if kind in FILE_KINDS:
+        tree = open_tree(url, look=zarr_format, options=ContainerOptions(cache_size=CACHE_SIZE), version=version)
+        try:
+            files = _Files(tree, Chosen(names), codec, threads)
+            return files.export(kind, place, overwrite=overwrite, verify=verify, progress=progress)
+        finally:
+            tree.close()
+    with open_container(url, "r", version=version, cache_size=CACHE_SIZE) as opened:
+        values = _Values(Selected(opened, url, names), opened.version, kind, codec, threads)
+        return values.export(place, overwrite=overwrite, verify=verify, as_json=json_attributes, progress=progress)
+
+
+class _Files:
+    """An export of files as they are."""
+
+    def __init__(self, tree: Tree, chosen: Chosen, codec: str, jobs: int) -> None:
+        self._tree, self._chosen, self._jobs = tree, chosen, jobs
+        self._contents = Contents(tree, chosen, codec)
+
+    def export(self, kind: str, dest: Any, *, overwrite: bool, verify: bool, progress: Progress | None) -> Exported:
+        if kind == "store":
+            work = self._to_store(dest, overwrite=overwrite, verify=verify, progress=progress)
+        else:
+            with Beside(Path(dest), directory=kind == "zarr", overwrite=overwrite) as place:
+                target = DirectoryTarget(place) if kind == "zarr" else ZipTarget(place)
+                work = self._run(target, verify=verify, progress=progress, documents_last=False)
+                work.finish()
+        version = self._tree.container.version
+        return Exported(str(dest), kind, version, work.arrays, work.files, work.size)
+
+    def _to_store(self, dest: Any, *, overwrite: bool, verify: bool, progress: Progress | None) -> FileExport:
+        store, prefix = open_url(dest) if isinstance(dest, str) else (dest, "")
+        target = StoreTarget(store, prefix, overwrite=overwrite)
+        try:
+            return self._run(target, verify=verify, progress=progress, documents_last=True)
+        except BaseException:
+            target.discard()
+            raise
+
+    def _run(self, target: FileTarget, *, verify: bool, progress: Progress | None, documents_last: bool) -> FileExport:
+        work = FileExport(self._contents, self._chosen, target, self._jobs)
+        work.count()
+        work.run(documents_last=documents_last, verify=verify, progress=progress)
+        return work
+
+
+class _Values:
+    """An export of values."""
+
+    def __init__(self, selected: Selected, version: int, kind: str, codec: str, jobs: int) -> None:
+        self._kind, self._codec, self._jobs, self._version = kind, codec, jobs, version
+        self._arrays = list(selected.arrays())
+        self._groups = [GroupValues(group.path, dict(group.attrs)) for group in selected.groups()]
+
+    def export(self, dest: str, *, overwrite: bool, verify: bool, as_json: bool, progress: Progress | None) -> Exported:
+        self._accept(dest, as_json=as_json)
+        total, done = sum(map(target_numpy.size_of, self._arrays)), 0
+
+        def told(size: int) -> None:
+            nonlocal done
+            done += size
+            if progress is not None:
+                progress(min(done, total), total)
+
+        with Beside(Path(dest), directory=False, overwrite=overwrite) as place:
+            self._write(place, told, as_json=as_json)
+            if verify:
+                verify_values(place, self._kind_of_file(dest), self._arrays, self._jobs)
+            place.publish()
+        return Exported(str(dest), self._kind, self._version, len(self._arrays), 1, total)
+
+    def _kind_of_file(self, dest: str) -> str:
+        return "raw.gz" if self._kind == "raw" and dest.endswith(".gz") else self._kind
+
+    def _accept(self, dest: str, *, as_json: bool) -> None:
+        """Raise TargetError for what the file cannot hold; whatever is needed for it is there."""
+        _accept_paths(self._arrays, self._groups)
+        if self._kind in ("npy", "npz", "raw"):
+            for array in self._arrays:
+                target_numpy.accept(array)
+            if self._kind != "npz" and len(self._arrays) != 1:
+                raise TargetError(f"{dest}: holds one array; {len(self._arrays)} are to be exported")
+            return
+        module: Any = target_hdf5 if self._kind == "hdf5" else target_netcdf
+        module.require()
+        for array in self._arrays:
+            module.accept(array)
+            _accept_attributes(array.path, array.attributes, as_json=as_json)
+        for group in self._groups:
+            _accept_attributes(group.path, group.attributes, as_json=as_json)
+        if self._kind == "netcdf":
+            target_netcdf.accept_dimensions(self._arrays)
+
+    def _write(self, place: Beside, told: Callable[[int], None], *, as_json: bool) -> None:
+        if self._kind in ("hdf5", "netcdf"):
+            write = target_hdf5.write if self._kind == "hdf5" else target_netcdf.write
+            write(place, self._groups, self._arrays, self._codec, self._jobs, told, as_json=as_json)
+            return
+        writers = {
+            "npy": target_numpy.write_npy,
+            "npz": target_numpy.write_npz,
+            "raw": target_numpy.write_raw,
+            "raw.gz": target_numpy.write_raw_gz,
+        }
+        writers[self._kind_of_file(str(place.dest))](place, self._arrays, self._jobs, told)
+
+
+def _accept_attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
+    for key, value in members.items():
+        if key != target_netcdf.FILL_ATTRIBUTE:
+            target_hdf5.attribute(where, key, value, as_json=as_json)
+
+
+def _accept_paths(arrays: Sequence[ValueArray], groups: Sequence[GroupValues]) -> None:
+    """Raise TargetError for an array in which there is something else: in files of values none is a group too."""
+    known = {array.path for array in arrays}
+    for path in (*known, *(group.path for group in groups)):
+        parts = path.split("/")
+        for length in range(1, len(parts)):
+            above = "/".join(parts[:length])
+            if above in known:
+                raise TargetError(f"{path}: lies in the array {above}, which can hold no other")

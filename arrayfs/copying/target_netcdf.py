@@ -1,0 +1,181 @@
+"""Arrays into a NetCDF4 file, by h5netcdf: dimensions, coordinates and fill values as xarray and netCDF-C read them.
+
+Truth values are bytes with the attribute `dtype`, times numbers with `units`, as xarray writes both. A missing chunk
+stays missing where a reader sees the same as here, and is written otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from arrayfs.copying import target_hdf5
+from arrayfs.copying.beside import Beside
+from arrayfs.copying.target_hdf5 import CALENDAR, UNITS, GroupValues, Told, is_time
+from arrayfs.copying.values import ValueArray, Values
+from arrayfs.errors import TargetError
+
+FILL_ATTRIBUTE = "_FillValue"
+_TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"))
+# Attributes that stand for something else in a NetCDF file.
+_RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Dimid", "_Netcdf4Coordinates"))
+
+
+def require() -> Any:
+    """The module. Raises TargetError if it is not there."""
+    try:
+        import h5netcdf
+    except ImportError as error:
+        raise TargetError(f"NetCDF4 needs h5netcdf (pip install 'h5netcdf>=1.3'): {error}") from None
+    return h5netcdf
+
+
+def accept(array: ValueArray) -> None:
+    """Raise TargetError for an array that NetCDF4 has no form for."""
+    target_hdf5.check_name(array.path)
+    _stored_type(array)
+    if is_time(array) and {"units", "calendar"} & array.attributes.keys():
+        raise TargetError(f"{array.path}: times need the attributes `units` and `calendar`, which it has otherwise")
+    if array.kind == "b" and "dtype" in array.attributes:
+        raise TargetError(f"{array.path}: truth values need the attribute `dtype`, which it has otherwise")
+    reserved = _RESERVED & array.attributes.keys()
+    if reserved:
+        raise TargetError(f"{array.path}: attribute {min(reserved)!r} stands for something else in NetCDF4")
+    names = [name for name in array.dimension_names if name]
+    if any("/" in name for name in names):
+        raise TargetError(f"{array.path}: a dimension's name with a slash in it")
+    if len(set(names)) != len(names):
+        raise TargetError(f"{array.path}: two dimensions have one name")
+    _fill_attribute(array)
+
+
+def accept_dimensions(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:
+    """The dimensions of each group, by its path. Raises TargetError where one name has two lengths."""
+    groups: dict[str, dict[str, int]] = {}
+    for array in arrays:
+        group = array.path.rpartition("/")[0]
+        known = groups.setdefault(group, {})
+        for name, length in zip(dimensions(array), array.shape, strict=True):
+            if known.setdefault(name, length) != length:
+                raise TargetError(
+                    f"{array.path}: dimension {name!r} has {length} elements, elsewhere in its group {known[name]}"
+                )
+    return groups
+
+
+def dimensions(array: ValueArray) -> tuple[str, ...]:
+    """The names of an array's dimensions; one without a name is called by its length."""
+    out: list[str] = []
+    for name, length in zip(array.dimension_names, array.shape, strict=True):
+        name = name or f"dim_{length}"
+        while name in out:
+            name += "_"
+        out.append(name)
+    return tuple(out)
+
+
+def _stored_type(array: ValueArray) -> Any:
+    if array.kind == "b":
+        return np.dtype("i1")
+    found = target_hdf5.stored_type(array)
+    if array.kind not in ("text", "U") and (array.kind == "bytes" or found.str[1:] not in _TYPES):
+        what = "byte strings" if array.kind == "bytes" else f"elements of the type {array.dtype}"
+        raise TargetError(f"{array.path}: {what}, which NetCDF4 has no type for")
+    return found
+
+
+def _fill_attribute(array: ValueArray) -> Any:
+    """The value that readers take for a missing one, if its attributes say one. Raises TargetError."""
+    said = array.attributes.get(FILL_ATTRIBUTE)
+    if said is None:
+        return None
+    if array.kind in ("text", "U"):
+        return said
+    if isinstance(said, str) and array.kind == "f":  # as xarray writes it in Zarr
+        with suppress(ValueError, struct.error):
+            (said,) = struct.unpack("<d", base64.b64decode(said, validate=True))
+    try:
+        return np.array(said).astype(_stored_type(array), casting="unsafe")[()]
+    except (ValueError, TypeError, OverflowError):
+        raise TargetError(f"{array.path}: attribute {FILL_ATTRIBUTE!r} is {said!r}, no value of its type") from None
+
+
+def write(
+    place: Beside,
+    groups: Sequence[GroupValues],
+    arrays: Sequence[ValueArray],
+    codec: str,
+    jobs: int,
+    told: Told,
+    *,
+    as_json: bool,
+) -> None:
+    """Make the file."""
+    h5netcdf = require()
+    sizes = accept_dimensions(arrays)
+    with h5netcdf.File(place.path, "w", libver=("v108", "v110"), locking=False) as file:
+        for group in groups:
+            made = _group(file, group.path)
+            _set(made, _attributes(group.path, group.attributes, as_json=as_json))
+        for path, known in sizes.items():
+            made = _group(file, path)
+            for name, length in known.items():
+                made.dimensions[name] = length
+        for array in arrays:
+            with target_hdf5.naming(array.path):
+                _write(_group(file, array.path.rpartition("/")[0]), array, codec, jobs, told, as_json=as_json)
+
+
+def _group(file: Any, path: str) -> Any:
+    found = file
+    for name in path.split("/") if path else ():
+        found = found.groups[name] if name in found.groups else found.create_group(name)
+    return found
+
+
+def _attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> Iterator[tuple[str, Any]]:
+    """Attributes as the file has them."""
+    for key, value in members.items():
+        if key != FILL_ATTRIBUTE:
+            yield key, target_hdf5.attribute(where, key, value, as_json=as_json)
+
+
+def _set(node: Any, members: Iterator[tuple[str, Any]]) -> None:
+    for key, value in members:
+        node.attrs[key] = value
+
+
+def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, as_json: bool) -> None:
+    filters = {} if codec == "none" or not array.shape else {"compression": codec, "shuffle": codec == "gzip"}
+    missing = _fill_attribute(array)
+    name = array.path.rpartition("/")[2] or "array"
+    chunks = target_hdf5.chunk_shape(array)
+    variable = group.create_variable(
+        name, dimensions(array), _stored_type(array), fillvalue=missing, chunks=chunks, **(filters if chunks else {})
+    )
+    _set(variable, _attributes(array.path, array.attributes, as_json=as_json))
+    if is_time(array):
+        variable.attrs["units"], variable.attrs["calendar"] = UNITS, CALENDAR
+    if array.kind == "b":
+        variable.attrs["dtype"] = "bool"
+
+    def put(key: Any, values: Values) -> None:
+        variable[key] = values.view(np.int8) if array.kind == "b" else values
+
+    shown = missing if missing is not None else np.zeros((), "S1" if array.kind in ("text", "U") else array.dtype)[()]
+    target_hdf5.put_values(array, put, jobs, told, everything=not _same(array, shown))
+
+
+def _same(array: ValueArray, shown: Any) -> bool:
+    """Whether a missing element reads as its fill value all the same."""
+    if array.kind in ("text", "U"):
+        return not array.fill and not shown
+    fill = np.zeros((), array.dtype) if array.fill is None else np.asarray(array.fill, array.dtype)
+    if is_time(array):
+        return bool(fill.view("i8") == np.asarray(shown).view("i8"))
+    return bool(fill.tobytes() == np.asarray(shown).astype(array.dtype).tobytes())

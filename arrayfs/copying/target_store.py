@@ -1,0 +1,81 @@
+"""Files into a store of zarr-python, whichever: the part of an export that imports it.
+
+A store cannot take back what it was given, so metadata documents come last: what is interrupted is no array or group
+that anybody could take for whole. What a store holds before is not touched unless it is to be replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from arrayfs.copying.target import Content
+from arrayfs.copying.walking import Entry
+from arrayfs.errors import TargetError
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+
+class StoreTarget:
+    """See `FileTarget`. A store knows keys and values: no modes, no times, no directories, no symbolic links."""
+
+    parallel = True
+
+    def __init__(self, store: Store, prefix: str = "", *, overwrite: bool) -> None:
+        """prefix: a path in the store. Raises TargetError if there is something already."""
+        from zarr.core.buffer import default_buffer_prototype
+        from zarr.core.sync import sync
+
+        self._sync: Any = sync
+        self._prototype = default_buffer_prototype()
+        self._store = store
+        self._start = f"{prefix}/" if prefix else ""
+        if store.read_only:
+            raise TargetError(f"{store} is open for reading")
+        if not sync(store.is_empty(prefix)):
+            if not overwrite:
+                raise TargetError(f"{store} is not empty; --overwrite replaces what is there")
+            self._clear()
+
+    def _clear(self) -> None:
+        self._sync(self._store.delete_dir(self._start.rstrip("/")) if self._start else self._store.clear())
+
+    def accept(self, entry: Entry) -> None:
+        if entry.is_link:
+            raise TargetError(f"{entry.path}: a symbolic link, which a store cannot hold")
+
+    def directory(self, entry: Entry) -> None:
+        """Directories come with what is in them."""
+
+    def put(self, entry: Entry, content: Content) -> None:
+        value = self._prototype.buffer.from_bytes(bytes(content))
+        self._sync(self._store.set(self._start + entry.path, value))
+
+    def put_parts(self, entry: Entry, parts: Iterable[Content], size: int | None) -> None:
+        self.put(entry, b"".join(parts))  # a store takes values in one piece
+
+    def finish(self, directories: Iterable[Entry]) -> None:
+        """What was set is there."""
+
+    def check(self, entry: Entry, parts: Iterable[Content]) -> bool:
+        found = self._sync(self._store.get(self._start + entry.path, self._prototype))
+        return found is not None and found.to_bytes() == b"".join(parts)
+
+    def discard(self) -> None:
+        """Take away what was written: the store was empty before."""
+        self._clear()
+
+
+def open_url(url: str) -> tuple[Store, str]:
+    """The store that zarr-python makes of a URL, for writing, and the path in it. Raises TargetError."""
+    try:
+        from zarr.core.sync import sync
+        from zarr.storage._common import make_store_path
+    except ImportError as error:
+        raise TargetError(f"{url}: needs zarr-python (pip install 'zarr>=3.0.8'): {error}") from None
+    try:
+        found = sync(make_store_path(url, mode="a"))
+    except Exception as error:
+        raise TargetError(f"{url}: zarr-python cannot open it: {type(error).__name__}: {error}") from error
+    return found.store, found.path
