@@ -16,11 +16,11 @@ from arrayfs.container.container import ContainerOptions
 from arrayfs.copying import target_hdf5, target_netcdf, target_numpy, zarr_codecs
 from arrayfs.copying.beside import Beside
 from arrayfs.copying.contents import Contents
-from arrayfs.copying.exporting import Exported, FileExport, Progress, default_jobs
+from arrayfs.copying.exporting import Exported, FileExport, Order, Progress, default_jobs
 from arrayfs.copying.target import FileTarget
 from arrayfs.copying.target_directory import DirectoryTarget
 from arrayfs.copying.target_hdf5 import GroupValues
-from arrayfs.copying.target_store import StoreTarget, open_url
+from arrayfs.copying.target_store import StoreTarget, open_store
 from arrayfs.copying.target_zip import ZipTarget
 from arrayfs.copying.values import Selected, ValueArray
 from arrayfs.copying.verifying import verify_values
@@ -126,24 +126,28 @@ class _Files:
         else:
             with Beside(Path(dest), directory=kind == "zarr", overwrite=overwrite) as place:
                 target = DirectoryTarget(place) if kind == "zarr" else ZipTarget(place)
-                work = self._run(target, verify=verify, progress=progress, documents_last=False)
-                work.finish()
+                work = self._run(target, verify=verify, progress=progress, order="walk")
         version = self._tree.container.version
         return Exported(str(dest), kind, version, work.arrays, work.files, work.size)
 
     def _to_store(self, dest: Any, *, overwrite: bool, verify: bool, progress: Progress | None) -> FileExport:
-        store, prefix = open_url(dest) if isinstance(dest, str) else (dest, "")
-        target = StoreTarget(store, prefix, overwrite=overwrite)
         try:
-            return self._run(target, verify=verify, progress=progress, documents_last=True)
+            store, prefix = open_store(dest) if isinstance(dest, str) else (dest, "")
+            target = StoreTarget(store, prefix, overwrite=overwrite)
+        except ImportError as error:
+            raise TargetError(f"{dest}: needs zarr-python (pip install 'zarr>=3.0.8'): {error}") from None
+        order: Order = "documents last" if target.documents_last else "documents first"
+        return self._run(target, verify=verify, progress=progress, order=order)
+
+    def _run(self, target: FileTarget, *, verify: bool, progress: Progress | None, order: Order) -> FileExport:
+        work = FileExport(self._contents, self._chosen, target, self._jobs)
+        try:
+            work.count()
+            work.run(order=order, verify=verify, progress=progress)
+            work.finish()
         except BaseException:
             target.discard()
             raise
-
-    def _run(self, target: FileTarget, *, verify: bool, progress: Progress | None, documents_last: bool) -> FileExport:
-        work = FileExport(self._contents, self._chosen, target, self._jobs)
-        work.count()
-        work.run(documents_last=documents_last, verify=verify, progress=progress)
         return work
 
 

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from arrayfs.copying.contents import Contents
 from arrayfs.copying.target import Content, FileTarget
@@ -25,6 +27,7 @@ BATCH_SIZE = 4 << 20
 WAITING = 3
 # A large chunk in a compressed block is in memory while it is read.
 LARGE_AT_ONCE = 2
+Order = Literal["walk", "documents last", "documents first"]
 # Called with the bytes of files that are done, and of how many.
 Progress = Callable[[int, int], object]
 
@@ -65,15 +68,17 @@ class FileExport:
                 self.files += 1
                 self.size += entry.attr.size
 
-    def run(self, *, documents_last: bool, verify: bool, progress: Progress | None) -> None:
-        """Copy. Raises FormatError for damage, OSError where the medium fails, TargetError if `verify` finds another
-        content.
+    def run(self, *, order: Order, verify: bool, progress: Progress | None) -> None:
+        """Copy. order: "walk" is that of the walk.
+
+        Raises FormatError for damage, OSError where the medium fails, TargetError if `verify` finds another content.
         """
-        if documents_last:
-            self._go_through(lambda entry: not entry.is_document, self._copy, progress)
-            self._go_through(lambda entry: entry.is_document, self._copy, None)
-        else:
+        if order == "walk":
             self._go_through(lambda entry: True, self._copy, progress)
+        else:
+            for documents in (False, True) if order == "documents last" else (True, False):
+                wanted = partial(_is_document, documents)
+                self._go_through(wanted, self._copy, None if documents else progress)
         if verify:
             self._go_through(lambda entry: not entry.is_directory, self._check, None)
 
@@ -161,3 +166,7 @@ class FileExport:
         parts = self._contents.parts(entry) if content is None else iter((content,))
         if not self._target.check(entry, parts):
             raise TargetError(f"{entry.path}: reads back as something else")
+
+
+def _is_document(wanted: bool, entry: Entry) -> bool:
+    return entry.is_document == wanted

@@ -30,5 +30,8 @@ class FileTarget(Protocol):
     def finish(self, directories: Iterable[Entry]) -> None:
         """All is there; make it visible. directories: again, each after those below it."""
 
+    def discard(self) -> None:
+        """Nothing comes of it: let go, and take back what a `Beside` does not."""
+
     def check(self, entry: Entry, parts: Iterable[Content]) -> bool:
         """Whether a file is there with this content; asked before `finish`, in the order of the export."""

@@ -61,6 +61,9 @@ class DirectoryTarget:
             os.utime(path, ns=(entry.attr.mtime_ns,) * 2)
         self._place.publish()
 
+    def discard(self) -> None:
+        """The place goes by itself."""
+
     def check(self, entry: Entry, parts: Iterable[Content]) -> bool:
         if entry.is_link:
             return os.readlink(os.fsencode(self._path(entry))) == b"".join(parts)

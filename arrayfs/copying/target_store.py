@@ -1,7 +1,8 @@
 """Files into a store of zarr-python, whichever: the part of an export that imports it.
 
 A store cannot take back what it was given, so metadata documents come last: what is interrupted is no array or group
-that anybody could take for whole. What a store holds before is not touched unless it is to be replaced.
+that anybody could take for whole. Icechunk wants them first, and shows nothing before its commit. What a store holds
+before is not touched unless it is to be replaced.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class StoreTarget:
         self._prototype = default_buffer_prototype()
         self._store = store
         self._start = f"{prefix}/" if prefix else ""
+        self._written = False
         if store.read_only:
             raise TargetError(f"{store} is open for reading")
         if not sync(store.is_empty(prefix)):
@@ -38,8 +40,14 @@ class StoreTarget:
                 raise TargetError(f"{store} is not empty; --overwrite replaces what is there")
             self._clear()
 
+    @property
+    def documents_last(self) -> bool:
+        """Whether chunks may come before the document of their array."""
+        return not type(self._store).__module__.startswith("icechunk")
+
     def _clear(self) -> None:
         self._sync(self._store.delete_dir(self._start.rstrip("/")) if self._start else self._store.clear())
+        self._written = False
 
     def accept(self, entry: Entry) -> None:
         if entry.is_link:
@@ -49,8 +57,14 @@ class StoreTarget:
         """Directories come with what is in them."""
 
     def put(self, entry: Entry, content: Content) -> None:
+        self._written = True
         value = self._prototype.buffer.from_bytes(bytes(content))
-        self._sync(self._store.set(self._start + entry.path, value))
+        try:
+            self._sync(self._store.set(self._start + entry.path, value))
+        except OSError:
+            raise
+        except Exception as error:  # whatever a store says of a key that it does not take
+            raise TargetError(f"{entry.path}: the store does not take it: {type(error).__name__}: {error}") from error
 
     def put_parts(self, entry: Entry, parts: Iterable[Content], size: int | None) -> None:
         self.put(entry, b"".join(parts))  # a store takes values in one piece
@@ -64,16 +78,15 @@ class StoreTarget:
 
     def discard(self) -> None:
         """Take away what was written: the store was empty before."""
-        self._clear()
+        if self._written:
+            self._clear()
 
 
-def open_url(url: str) -> tuple[Store, str]:
-    """The store that zarr-python makes of a URL, for writing, and the path in it. Raises TargetError."""
-    try:
-        from zarr.core.sync import sync
-        from zarr.storage._common import make_store_path
-    except ImportError as error:
-        raise TargetError(f"{url}: needs zarr-python (pip install 'zarr>=3.0.8'): {error}") from None
+def open_store(url: str) -> tuple[Store, str]:
+    """The store that zarr-python makes of a URL or path, for writing, and the path in it. Raises TargetError."""
+    from zarr.core.sync import sync
+    from zarr.storage._common import make_store_path
+
     try:
         found = sync(make_store_path(url, mode="a"))
     except Exception as error:

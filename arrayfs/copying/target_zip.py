@@ -52,6 +52,9 @@ class ZipTarget:
         self._zip.close()
         self._place.publish()
 
+    def discard(self) -> None:
+        self._zip.discard()
+
     def check(self, entry: Entry, parts: Iterable[Content]) -> bool:
         while True:
             name, start, size = read_member(self._place.fd, self._checked)
