@@ -72,12 +72,11 @@ class Group(Node):
         return sum(1 for _ in self)
 
     def walk(self) -> Iterator[Array | Group]:
-        """All arrays and groups below, each group before what is in it."""
+        """All arrays and groups below, each before what is in it: an array of the crate may have others below it."""
         for name in self:
             found = self[name]
             yield found
-            if isinstance(found, Group):
-                yield from found.walk()
+            yield from (found if isinstance(found, Group) else Group(found._life, found._directory())).walk()
 
     def arrays(self) -> Iterator[Array]:
         """All arrays below."""

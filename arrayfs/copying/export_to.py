@@ -181,7 +181,6 @@ class _Values:
 
     def _accept(self, dest: str, *, as_json: bool) -> None:
         """Raise TargetError for what the file cannot hold; whatever is needed for it is there."""
-        _accept_paths(self._arrays, self._groups)
         if self._kind in ("npy", "npz", "raw"):
             for array in self._arrays:
                 target_numpy.accept(array)
@@ -190,6 +189,7 @@ class _Values:
             return
         module: Any = target_hdf5 if self._kind == "hdf5" else target_netcdf
         module.require()
+        _accept_paths(self._arrays, self._groups)
         for array in self._arrays:
             module.accept(array)
             _accept_attributes(array.path, array.attributes, as_json=as_json)
@@ -219,7 +219,7 @@ def _accept_attributes(where: str, members: Mapping[str, Any], *, as_json: bool)
 
 
 def _accept_paths(arrays: Sequence[ValueArray], groups: Sequence[GroupValues]) -> None:
-    """Raise TargetError for an array in which there is something else: in files of values none is a group too."""
+    """Raise TargetError for an array in which there is something else: in HDF5 none is a group too."""
     known = {array.path for array in arrays}
     for path in (*known, *(group.path for group in groups)):
         parts = path.split("/")

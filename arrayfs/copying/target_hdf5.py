@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.values import Box, ValueArray, Values, ahead, boxes, single
+from arrayfs.copying.values import ValueArray, Values, contents
 from arrayfs.errors import ArrayFSError, TargetError
 
 UNITS = "nanoseconds since 1970-01-01"
@@ -215,49 +215,9 @@ def put_values(
     array: ValueArray, put: Callable[[Any, Values], None], jobs: int, told: Told, *, everything: bool = False
 ) -> None:
     """Give `put` the elements of what there is, by the slices where they are. everything: what is missing too."""
-    there = None if everything else _Present(array)
-    for box, values in ahead(array, boxes(array, everything=everything), jobs):
-        stored = stored_values(array, values.reshape([b - a for a, b in zip(box.start, box.stop, strict=True)]))
-        if box.whole or there is None or not _is_of_chunks(box, array):
-            put((*box.slices, ...), stored)
-        else:
-            for place, part in single(box, array.chunks):
-                if there.has(place):
-                    put((*part.slices, ...), stored[tuple(slice(a - s, b - s) for a, b, s in _sides(part, box))])
+    for box, values in contents(array, jobs, everything=everything):
+        put((*box.slices, ...), stored_values(array, values))
         told(values.nbytes)
-
-
-def _sides(part: Box, box: Box) -> Any:
-    return zip(part.start, part.stop, box.start, strict=True)
-
-
-def _is_of_chunks(box: Box, array: ValueArray) -> bool:
-    """Whether a box ends where chunks do; else it is a part of one that is there."""
-    return all(
-        not a % c and (not b % c or b == n)
-        for a, b, c, n in zip(box.start, box.stop, array.chunks, array.shape, strict=True)
-    )
-
-
-class _Present:
-    """Which chunks are there: asked in the order in which they are."""
-
-    def __init__(self, array: ValueArray) -> None:
-        counts = [-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True)]
-        self._counts = tuple(counts)
-        places = np.fromiter((self._key(place) for place in array.places()), np.int64)
-        self._keys = np.sort(places)
-
-    def _key(self, place: Sequence[int]) -> int:
-        key = 0
-        for step, count in zip(place, self._counts, strict=True):
-            key = key * count + step
-        return key
-
-    def has(self, place: Sequence[int]) -> bool:
-        key = self._key(place)
-        found = int(np.searchsorted(self._keys, key))
-        return found < len(self._keys) and int(self._keys[found]) == key
 
 
 def _make_scales(file: Any, array: ValueArray) -> None:

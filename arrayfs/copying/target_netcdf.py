@@ -100,9 +100,12 @@ def _fill_attribute(array: ValueArray) -> Any:
         with suppress(ValueError, struct.error):
             (said,) = struct.unpack("<d", base64.b64decode(said, validate=True))
     try:
-        return np.array(said).astype(_stored_type(array), casting="unsafe")[()]
+        found = np.array(said).astype(_stored_type(array), casting="unsafe")[()]
     except (ValueError, TypeError, OverflowError):
-        raise TargetError(f"{array.path}: attribute {FILL_ATTRIBUTE!r} is {said!r}, no value of its type") from None
+        found = None
+    if found is None or np.ndim(found):
+        raise TargetError(f"{array.path}: attribute {FILL_ATTRIBUTE!r} is {said!r}, no value of its type")
+    return found
 
 
 def write(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.values import Box, ValueArray, Values, ahead, boxes
+from arrayfs.copying.values import Box, ValueArray, Values, contents
 from arrayfs.copying.zip_writer import STEP, ZipWriter, read_all, write_all
 from arrayfs.errors import TargetError
 
@@ -105,14 +105,13 @@ def _write(fd: int, base: int, array: ValueArray, jobs: int, told: Told) -> None
     if size:
         os.ftruncate(fd, max(os.fstat(fd).st_size, base + size))
     fill = np.asarray(array.fill if array.fill is not None else 0, array.dtype)
-    for box, values in ahead(array, boxes(array, everything=any(fill.tobytes())), jobs):
+    for box, values in contents(array, jobs, everything=any(fill.tobytes())):
         _write_box(fd, base, array.shape, box, np.ascontiguousarray(values, _little(array.dtype)))
         told(values.nbytes)
 
 
 def _write_box(fd: int, base: int, shape: tuple[int, ...], box: Box, values: Values) -> None:
     """Write a box in runs, each from its first axis that is cut on."""
-    values = values.reshape([b - a for a, b in zip(box.start, box.stop, strict=True)])
     axis = len(shape)
     while axis and values.shape[axis - 1] == shape[axis - 1]:
         axis -= 1

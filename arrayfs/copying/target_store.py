@@ -88,7 +88,8 @@ def open_store(url: str) -> tuple[Store, str]:
     from zarr.storage._common import make_store_path
 
     try:
-        found = sync(make_store_path(url, mode="a"))
+        # of file:// zarr-python makes a store that cannot make folders
+        found = sync(make_store_path(url.removeprefix("file://"), mode="a"))
     except Exception as error:
         raise TargetError(f"{url}: zarr-python cannot open it: {type(error).__name__}: {error}") from error
     return found.store, found.path

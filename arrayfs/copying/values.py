@@ -151,7 +151,26 @@ def boxes(array: ValueArray, *, everything: bool) -> Iterator[Box]:
         yield Box(region.start, region.stop, not cut and math.prod(chunks) == len(region.coords))
 
 
-def single(box: Box, chunks: Sequence[int]) -> Iterator[tuple[Coord, Box]]:
+def contents(array: ValueArray, jobs: int, *, everything: bool) -> Iterator[tuple[Box, Values]]:
+    """The elements of what there is of an array: boxes without missing chunks. everything: of those too."""
+    there = None if everything else _Present(array)
+    for box, values in ahead(array, boxes(array, everything=everything), jobs):
+        if box.whole or there is None or not _is_of_chunks(box, array):
+            yield box, values
+            continue
+        for place, part in _single(box, array.chunks):
+            if there.has(place):
+                inside = zip(part.start, part.stop, box.start, strict=True)
+                yield part, values[tuple([slice(a - first, b - first) for a, b, first in inside])]
+
+
+def _is_of_chunks(box: Box, array: ValueArray) -> bool:
+    """Whether a box ends where chunks do; else it is a part of one that is there."""
+    sides = zip(box.start, box.stop, array.chunks, array.shape, strict=True)
+    return all(not a % c and (not b % c or b == n) for a, b, c, n in sides)
+
+
+def _single(box: Box, chunks: Sequence[int]) -> Iterator[tuple[Coord, Box]]:
     """The chunks that a box is made of, one by one: their places and elements."""
     first = [a // c for a, c in zip(box.start, chunks, strict=True)]
     counts = [-(-b // c) - n for b, c, n in zip(box.stop, chunks, first, strict=True)]
@@ -160,6 +179,19 @@ def single(box: Box, chunks: Sequence[int]) -> Iterator[tuple[Coord, Box]]:
         start = tuple(n * c for n, c in zip(place, chunks, strict=True))
         stop = tuple(min(a + c, b) for a, c, b in zip(start, chunks, box.stop, strict=True))
         yield place, Box(start, stop, whole=True)
+
+
+class _Present:
+    """Which chunks of an array are there, 8 bytes each."""
+
+    def __init__(self, array: ValueArray) -> None:
+        self._grid = Grid(array.shape, array.chunks)
+        self._keys = np.sort(np.fromiter(map(self._grid.key, array.places()), np.int64))
+
+    def has(self, place: Coord) -> bool:
+        key = self._grid.key(place)
+        found = int(np.searchsorted(self._keys, key))
+        return found < len(self._keys) and int(self._keys[found]) == key
 
 
 class Selected:
@@ -206,13 +238,17 @@ def _zarr_store(url: str, version: int, path: str) -> Any:
     return ZarrStore(url, version=version)
 
 
+def _read(array: ValueArray, box: Box) -> Values:
+    return array.read(box).reshape([b - a for a, b in zip(box.start, box.stop, strict=True)])
+
+
 def ahead(array: ValueArray, wanted: Iterable[Box], jobs: int) -> Iterator[tuple[Box, Values]]:
     """The elements of boxes in their order, so many being read while one is written."""
     with ThreadPoolExecutor(jobs, "arrayfs-export") as threads:
         waiting: deque[tuple[Box, Future[Values]]] = deque()
         try:
             for box in wanted:
-                waiting.append((box, threads.submit(array.read, box)))
+                waiting.append((box, threads.submit(_read, array, box)))
                 if len(waiting) > jobs:
                     done, values = waiting.popleft()
                     yield done, values.result()

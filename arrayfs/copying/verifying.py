@@ -23,8 +23,7 @@ def verify_values(place: Beside, kind: str, arrays: Sequence[ValueArray], jobs: 
     """Raise TargetError, naming the array, if one reads back as something else."""
     for array, read in _readers(place, kind, arrays):
         for box, values in ahead(array, boxes(array, everything=True), jobs):
-            shape = [b - a for a, b in zip(box.start, box.stop, strict=True)]
-            if not _same(array, values.reshape(shape), read(box)):
+            if not _same(array, values, read(box)):
                 raise TargetError(f"{array.path}: reads back as something else, elements {box.start} to {box.stop}")
 
 

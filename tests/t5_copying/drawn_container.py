@@ -18,7 +18,7 @@ from arrayfs.view.tree import Tree, open_tree
 
 NUMBERS = ("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", "M8[ns]")
 ATTRIBUTES: dict[str, Any] = {
-    "units": "K",
+    "unit": "K",
     "valid": [1, 2],
     "scale": 0.5,
     "flag": True,
