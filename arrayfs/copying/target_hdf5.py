@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from arrayfs.copying.beside import Beside
 from arrayfs.copying.values import ValueArray, Values, contents
@@ -136,11 +135,6 @@ def stored_values(array: ValueArray, values: Values) -> Values:
         return values.view("<i8")
     if array.kind == "U":
         return values.astype(object)
-    if array.kind == "bytes":
-        out: NDArray[Any] = np.empty(values.shape, object)
-        for place in np.ndindex(values.shape):
-            out[place] = np.frombuffer(values[place], np.uint8)
-        return out
     return values
 
 
@@ -216,7 +210,13 @@ def put_values(
 ) -> None:
     """Give `put` the elements of what there is, by the slices where they are. everything: what is missing too."""
     for box, values in contents(array, jobs, everything=everything):
-        put((*box.slices, ...), stored_values(array, values))
+        if array.kind == "bytes":
+            # one by one: sequences of one length, h5py takes for one more axis
+            for place in np.ndindex(values.shape):
+                where = tuple([a + b for a, b in zip(box.start, place, strict=True)])
+                put(where, np.frombuffer(values[place], np.uint8))
+        else:
+            put((*box.slices, ...), stored_values(array, values))
         told(values.nbytes)
 
 

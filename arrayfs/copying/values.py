@@ -95,8 +95,7 @@ class NativeValues:
 
     def read(self, box: Box) -> Values:
         if self._parts is None:
-            found: Values = self._array.retrieve_array_subset((*box.slices, ...))
-            return found
+            return np.asarray(self._array.retrieve_array_subset((*box.slices, ...)), self.dtype)
         rank = self._rank
         shape = [b - a for a, b in zip(box.start, box.stop, strict=True)]
         return self._parts.box(box.start[:rank], box.stop[:rank]).view(self.dtype).reshape(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from zarr.codecs import ShardingCodec  # noqa: F401  what opaque arrays may be made of
 
 import arrayfs
 from arrayfs.container.array import ArraySpec
@@ -33,13 +33,11 @@ pytestmark = [
 
 def drawn(path: Path, seed: int, types: tuple[str, ...]) -> dict[str, Any]:
     """A container of arrays of these types in groups; its values by path."""
-    import random
-
     rng = random.Random(seed)
     with arrayfs.open(path, "w") as c:
         for number, dtype in enumerate(types):
             draw_array(c, f"{'g/' * (number % 3)}{dtype[:2]}{number}", dtype, rng)
-        return {array.path: array[...] for array in c.arrays()}
+        return {array.path: np.asarray(array[...], array.dtype) for array in c.arrays()}
 
 
 def plain(values: Any) -> Any:
@@ -63,7 +61,7 @@ def test_hdf5(tmp_path_factory: pytest.TempPathFactory, seed: int, box: int) -> 
             array, found = c.array(path), file[path]
             assert found.shape == array.shape
             if array.element_type.name == "Binary":
-                assert [bytes(one) for one in found[...].ravel()] == values.ravel().tolist()
+                assert [bytes(found[place]) for place in np.ndindex(found.shape)] == values.ravel().tolist()
             elif array.element_type.name == "TimestampNs":
                 assert (found[...] == values.view("i8")).all()
                 assert found.attrs["units"] == "nanoseconds since 1970-01-01"
@@ -164,7 +162,7 @@ def test_arrays_in_arrays_and_missing_names_are_refused(tmp_path: Path) -> None:
         arrayfs.export_to(tmp_path / "c.af", tmp_path / "o", kind="tar")
 
 
-@examples(6)
+@examples(3)
 @given(seed=st.integers(0, 10_000), box=st.sampled_from([64, 1 << 20]), jobs=st.integers(1, 3))
 def test_numpy_files(tmp_path_factory: pytest.TempPathFactory, seed: int, box: int, jobs: int) -> None:
     folder = tmp_path_factory.mktemp("e")
