@@ -16,7 +16,7 @@ class FileTarget(Protocol):
     parallel: bool
 
     def accept(self, entry: Entry) -> None:
-        """Raise TargetError for what cannot be put here: asked of every entry before anything is written."""
+        """Raise TargetError for what cannot be put here. Asked of every entry before anything is written."""
 
     def directory(self, entry: Entry) -> None:
         """A directory comes; what is in it after it."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from arrayfs.copying.beside import Beside
 from arrayfs.copying.target import Content
 from arrayfs.copying.walking import Entry
+from arrayfs.errors import TargetError
 
+_PATH_MAX = 4096
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -22,11 +24,13 @@ class DirectoryTarget:
     def __init__(self, place: Beside) -> None:
         self._place = place
         self._root = str(place.path)
-        # the directory that was made or used last, which most files are in
-        self._umask_default = os.fstat(place.fd).st_mode & 0o666
+        self._default_mode = os.fstat(place.fd).st_mode & 0o666
 
     def accept(self, entry: Entry) -> None:
-        """Everything can be put into a folder."""
+        if len(os.fsencode(self._path(entry))) >= _PATH_MAX:
+            raise TargetError(
+                f"{entry.path}: its path in {self._place.dest} would be longer than {_PATH_MAX - 1} bytes"
+            )
 
     def _path(self, entry: Entry) -> str:
         return f"{self._root}/{entry.path}"
@@ -48,7 +52,7 @@ class DirectoryTarget:
             for part in parts:
                 _write(fd, part)
             mode = entry.attr.mode & 0o7777
-            if mode != self._umask_default:
+            if mode != self._default_mode:
                 os.fchmod(fd, mode)
             os.utime(fd, ns=(entry.attr.mtime_ns,) * 2)
         finally:

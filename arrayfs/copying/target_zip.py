@@ -8,6 +8,9 @@ from arrayfs.copying.beside import Beside
 from arrayfs.copying.target import Content
 from arrayfs.copying.walking import Entry
 from arrayfs.copying.zip_writer import ZipWriter, read_all, read_member, write_all
+from arrayfs.errors import TargetError
+
+_NAME_MAX = 0xFFFF
 
 
 class ZipTarget:
@@ -24,7 +27,10 @@ class ZipTarget:
         self._checked = 0
 
     def accept(self, entry: Entry) -> None:
-        """A path is shorter than a member's name may be: nobody could have opened it otherwise (PATH_MAX)."""
+        if len(entry.path.encode()) >= _NAME_MAX:
+            raise TargetError(
+                f"{entry.path[:80]}…: a path of more than {_NAME_MAX - 1} bytes, which no member can have"
+            )
 
     def _begin(self, entry: Entry | None) -> None:
         """The directory that came last is empty if what follows is not in it."""

@@ -139,6 +139,17 @@ def test_somebody_else_makes_the_place_meanwhile(
     assert there(tmp_path) == ["o.zarr"]
 
 
+def test_paths_that_no_folder_can_have_are_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    deep = "/".join(["d" * 250] * 17)
+    with arrayfs.open(tmp_path / "data/c.af", "w") as c:
+        c.create(f"{deep}/t", shape=(2,), dtype="i1")[:] = 1
+    with pytest.raises(TargetError, match="would be longer than 4095 bytes"):
+        arrayfs.export_to(tmp_path / "data/c.af", tmp_path / "o.zarr")
+    arrayfs.export_to(tmp_path / "data/c.af", tmp_path / "o.zip", verify=True)
+    assert there(tmp_path) == ["o.zip"]
+
+
 def test_strange_names_of_places(container: Path, tmp_path: Path) -> None:
     for name in ("o[1]*?.zarr", "ü.zarr", "-x.zarr"):
         arrayfs.export_to(container, tmp_path / name)
