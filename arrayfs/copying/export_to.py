@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -109,8 +110,9 @@ def export_to(
         finally:
             tree.close()
     with open_container(url, "r", version=version, cache_size=CACHE_SIZE) as opened:
-        values = _Values(Selected(opened, url, names), opened.version, kind, codec, threads)
-        return values.export(place, overwrite=overwrite, verify=verify, as_json=json_attributes, progress=progress)
+        with closing(Selected(opened, url, names)) as selected:
+            values = _Values(selected, opened.version, kind, codec, threads)
+            return values.export(place, overwrite=overwrite, verify=verify, as_json=json_attributes, progress=progress)
 
 
 class _Files:

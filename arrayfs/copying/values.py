@@ -205,6 +205,11 @@ class Selected:
             if name and name not in container:
                 raise ArrayNotFoundError(f"{url}: no array or group {name!r}")
 
+    def close(self) -> None:
+        """Let go of what was opened besides the container."""
+        if self._store is not None:
+            self._store.close()
+
     def groups(self) -> Iterator[Group]:
         """The groups, the root first, each before what is in it."""
         yield self._container
