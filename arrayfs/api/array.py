@@ -375,6 +375,7 @@ class Array(Node):
             native = self._native()
             if native.elements.dtype.hasobject:
                 raise TypeError(f"array {self.name!r}: a NumPy file has elements of one size")
+            self._session.container.pool.pack_array(native.array)  # what is not packed may be written to in its place
             return NpyFile(native.array, self._session.container.cache)
 
     def stats(self) -> Statistics:

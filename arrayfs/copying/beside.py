@@ -41,7 +41,8 @@ class Beside:
         if directory:
             self.path.mkdir(mode=0o777)
         self.fd = os.open(self.path, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):  # where there are no locks, nobody takes it for debris either
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _check(self) -> None:
         if not os.path.lexists(self.dest):
@@ -66,8 +67,10 @@ class Beside:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(left)
                 removed.append(str(left))
-            except BlockingIOError:
-                pass  # somebody is at work
+            except OSError as error:
+                if isinstance(error, BlockingIOError) or error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
+                    continue  # somebody is at work, or may be
+                raise
             finally:
                 os.close(fd)
         return removed

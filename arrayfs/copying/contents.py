@@ -12,6 +12,7 @@ from arrayfs.copying.walking import Chosen, Entry, find
 from arrayfs.errors import ArrayFSError, FormatError
 from arrayfs.view.chunks import NativeChunks
 from arrayfs.view.keys import Keys
+from arrayfs.view.metadata import DOCUMENT_LIMIT
 from arrayfs.view.nodes import Directory
 from arrayfs.view.tree import Tree
 
@@ -33,7 +34,7 @@ class Contents:
         """All of a file; None if it is too large to be had so, and `parts` is to be asked. Raises FormatError."""
         if entry.is_link:
             return self.tree.readlink(entry.attr.ino)
-        if entry.is_document:
+        if entry.is_document and entry.attr.size <= DOCUMENT_LIMIT:
             return self._document(entry)
         if entry.attr.size > WHOLE:
             return None

@@ -109,10 +109,10 @@ def export_to(
             return files.export(kind, place, overwrite=overwrite, verify=verify, progress=progress)
         finally:
             tree.close()
-    with open_container(url, "r", version=version, cache_size=CACHE_SIZE) as opened:
-        with closing(Selected(opened, url, names)) as selected:
-            values = _Values(selected, opened.version, kind, codec, threads)
-            return values.export(place, overwrite=overwrite, verify=verify, as_json=json_attributes, progress=progress)
+    opened = open_container(url, "r", version=version, cache_size=CACHE_SIZE)
+    with opened, closing(Selected(opened, url, names)) as selected:
+        values = _Values(selected, opened.version, kind, codec, threads)
+        return values.export(place, overwrite=overwrite, verify=verify, as_json=json_attributes, progress=progress)
 
 
 class _Files:
@@ -145,6 +145,7 @@ class _Files:
         work = FileExport(self._contents, self._chosen, target, self._jobs)
         try:
             work.count()
+            target.begin()
             work.run(order=order, verify=verify, progress=progress)
             work.finish()
         except BaseException:

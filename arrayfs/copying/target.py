@@ -18,6 +18,9 @@ class FileTarget(Protocol):
     def accept(self, entry: Entry) -> None:
         """Raise TargetError for what cannot be put here. Asked of every entry before anything is written."""
 
+    def begin(self) -> None:
+        """All was accepted: what is to be replaced in place may go."""
+
     def directory(self, entry: Entry) -> None:
         """A directory comes; what is in it after it."""
 

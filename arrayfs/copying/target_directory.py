@@ -32,6 +32,9 @@ class DirectoryTarget:
                 f"{entry.path}: its path in {self._place.dest} would be longer than {_PATH_MAX - 1} bytes"
             )
 
+    def begin(self) -> None:
+        """Nothing is replaced in place."""
+
     def _path(self, entry: Entry) -> str:
         return f"{self._root}/{entry.path}"
 

@@ -50,6 +50,11 @@ def accept(array: ValueArray) -> None:
     """Raise TargetError for an array that HDF5 has no type for."""
     check_name(array.path)
     stored_type(array)
+    accept_time(array)
+
+
+def accept_time(array: ValueArray) -> None:
+    """Raise TargetError for times whose attributes say something else than times need."""
     if is_time(array) and {"units", "calendar"} & array.attributes.keys():
         raise TargetError(f"{array.path}: times need the attributes `units` and `calendar`, which it has otherwise")
 

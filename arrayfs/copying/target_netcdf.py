@@ -39,8 +39,7 @@ def accept(array: ValueArray) -> None:
     """Raise TargetError for an array that NetCDF4 has no form for."""
     target_hdf5.check_name(array.path)
     _stored_type(array)
-    if is_time(array) and {"units", "calendar"} & array.attributes.keys():
-        raise TargetError(f"{array.path}: times need the attributes `units` and `calendar`, which it has otherwise")
+    target_hdf5.accept_time(array)
     if array.kind == "b" and "dtype" in array.attributes:
         raise TargetError(f"{array.path}: truth values need the attribute `dtype`, which it has otherwise")
     reserved = _RESERVED & array.attributes.keys()

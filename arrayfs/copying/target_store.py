@@ -35,9 +35,12 @@ class StoreTarget:
         self._written = False
         if store.read_only:
             raise TargetError(f"{store} is open for reading")
-        if not sync(store.is_empty(prefix)):
-            if not overwrite:
-                raise TargetError(f"{store} is not empty; --overwrite replaces what is there")
+        self._full = not sync(store.is_empty(prefix))
+        if self._full and not overwrite:
+            raise TargetError(f"{store} is not empty; --overwrite replaces what is there")
+
+    def begin(self) -> None:
+        if self._full:
             self._clear()
 
     @property

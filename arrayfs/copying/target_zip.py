@@ -32,6 +32,9 @@ class ZipTarget:
                 f"{entry.path[:80]}…: a path of more than {_NAME_MAX - 1} bytes, which no member can have"
             )
 
+    def begin(self) -> None:
+        """Nothing is replaced in place."""
+
     def _begin(self, entry: Entry | None) -> None:
         """The directory that came last is empty if what follows is not in it."""
         last, self._last = self._last, entry if entry is not None and entry.is_directory else None

@@ -78,10 +78,10 @@ class NpyFile:
         self._dtype, self._grid, self._index = spec.dtype, array.grid, array.index
         self._changes = dict(array.changes)
         self._header = header(spec.dtype, spec.shape)
-        element = element_size(spec.dtype) or 0
-        self._shape, self._chunk_shape = (*spec.shape, element), (*spec.chunk_shape, element)
-        fill = np.frombuffer(fill_element(spec.dtype, spec.fill_value), np.uint8)
-        self._fill = np.tile(fill, element // len(fill)) if element else fill
+        self._fill = np.frombuffer(fill_element(spec.dtype, spec.fill_value), np.uint8)
+        # what is whole in every chunk: the inner axes of FixedSizeList, and the bytes
+        self._inner = (*leaf(spec.dtype)[1], len(self._fill))
+        self._shape, self._chunk_shape = spec.shape + self._inner, spec.chunk_shape + self._inner
         self._last = LastBlock()
         self.size = len(self._header) + math.prod(self._shape)
 
@@ -104,11 +104,12 @@ class NpyFile:
     def box(self, first: Coord, stop: Coord) -> NDArray[np.uint8]:
         """The bytes of the elements from `first` to `stop` (excluded), along the innermost axis.
 
-        The box lies in one chunk, and its axes behind the first that is longer than one are whole there.
+        Both are without the inner axes. The box lies in one chunk, and its axes behind the first that is longer than
+        one are whole there.
         """
-        element = self._shape[-1]
-        data = np.empty([*[b - a for a, b in zip(first, stop, strict=True)], element], np.uint8)
-        self.fetch(Range(data, list(self._pieces((*first, 0), (*stop, element), data))))
+        data = np.empty([*[b - a for a, b in zip(first, stop, strict=True)], *self._inner], np.uint8)
+        start = (*first, *[0] * len(self._inner))
+        self.fetch(Range(data, list(self._pieces(start, stop + self._inner, data))))
         return data
 
     def is_ready(self, wanted: Range) -> bool:
@@ -136,8 +137,8 @@ class NpyFile:
         """
         sides = zip(first, stop, self._chunk_shape, strict=True)
         for place in itertools.product(*[range(a // chunk, -(-b // chunk)) for a, b, chunk in sides]):
-            coord = place[:-1]
-            extent = (*self._grid.extent(coord), self._chunk_shape[-1])
+            coord = place[: -len(self._inner)]
+            extent = self._grid.extent(coord) + self._inner
             start, where = 0, []
             for number, chunk, length, a, b in zip(place, self._chunk_shape, extent, first, stop, strict=True):
                 low = number * chunk

@@ -121,6 +121,8 @@ def test_inner_axes_are_axes_and_only_numbers_are_shown(path: str) -> None:
         pairs = DType("FixedSizeList", DType("Int16"), 3)
         array = c.define("g/pairs", ArraySpec(pairs, (5,), (2,), ("n",), FillValue("Int", (7).to_bytes(8, "little"))))
         c.put(array, (1,), np.arange(6, dtype="<i2").tobytes(), 1)
+        lists = DType("FixedSizeList", DType("UInt8"), 1 << 30)
+        c.define("g/one", ArraySpec(lists, (2,), (1,), ("n",), FillValue("Int", (7).to_bytes(8, "little"))))
         c.define("text", ArraySpec(DType("String"), (5,), (2,)))
         c.define("huge", ArraySpec(DType("Float64"), (1 << 31, 1 << 31, 1 << 31), (1 << 20, 1 << 10, 1 << 10)))
         c.define("large", ArraySpec(DType("UInt8"), (1 << 31, 1 << 31), (1 << 15, 1 << 15)))
@@ -128,7 +130,9 @@ def test_inner_axes_are_axes_and_only_numbers_are_shown(path: str) -> None:
     want = np.full((5, 3), 7, "<i2")
     want[2:4] = np.arange(6).reshape(2, 3)
     assert content(tree, "g/pairs.npy") == saved(want)
-    assert (sorted(listed(tree)), listed(tree, "g")) == (["g", "large.npy"], ["pairs.npy"])
+    assert (sorted(listed(tree)), listed(tree, "g")) == (["g", "large.npy"], ["pairs.npy", "one.npy"])
+    one = opened(tree, "g/one.npy")
+    assert bytes(one.read(1 << 30, 5)) == b"\7" * 5
     assert lookup(tree, ".arrayfs/arrays/text.npy") is lookup(tree, ".arrayfs/arrays/huge.npy") is None
     handle = opened(tree, "large.npy")
     assert handle.size > 1 << 61

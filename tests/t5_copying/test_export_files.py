@@ -127,6 +127,10 @@ def test_what_a_store_cannot_hold_is_refused_first_and_what_it_got_is_taken_back
     with pytest.raises(TargetError, match=r"ünder \[x\]\*/link: a symbolic link"):
         arrayfs.export_to(tmp_path / "c.af", store)
     assert store._store_dict == {}
+    asyncio.run(store.set("mine", default_buffer_prototype().buffer.from_bytes(b"x")))
+    with pytest.raises(TargetError, match="a symbolic link"):
+        arrayfs.export_to(tmp_path / "c.af", store, overwrite=True)
+    assert list(store._store_dict) == ["mine"]
 
     class Full(MemoryStore):
         async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
