@@ -14,6 +14,7 @@ import zarr
 
 import arrayfs
 from tests.mounts import Mounted
+from tests.t4_fuse.conftest import Volume
 from tests.t4_fuse.promises import keeps
 
 Place = Callable[[Path], Mounted]
@@ -154,3 +155,16 @@ def test_damage_is_an_error_and_the_rest_reads(place: Place, tmp_path: Path) -> 
     with pytest.raises(OSError, match="Input/output error"):
         shown(mounted, "t").read_bytes()
     assert any("array 't': chunk (1, 0)" in line for line in mounted.errors())
+
+
+@pytest.mark.parametrize("runtime", ["direct", "inline", "trio"])
+def test_reads_that_unpack_are_parked_in_every_runtime(unmounted: Volume, runtime: str) -> None:
+    want = np.random.default_rng(1).integers(0, 9, (40, 200, 300)).astype("f4")
+    with arrayfs.open(unmounted.container, "a") as c:
+        c.create("t", shape=want.shape, chunks=(10, 50, 100), dtype="f4")[...] = want
+    unmounted.mount(runtime=runtime)
+    path = unmounted / ".arrayfs/arrays/t.npy"
+    np.testing.assert_array_equal(np.load(path), want)
+    with ThreadPoolExecutor(4) as threads:
+        rows = list(threads.map(lambda row: np.load(path, mmap_mode="r")[row].copy(), range(0, 40, 3)))
+    np.testing.assert_array_equal(rows, want[::3])
