@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,24 @@ def test_nothing_here_can_be_changed_and_the_kernel_forgets(path: str, monkeypat
     tree.forget(below, 1)
     assert len(tree.nodes) == known - 2
     assert values(tree, "g/t.npy") == [0] * 4
+    tree.close()
+
+
+def test_who_reads_from_start_to_end_gets_all_of_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_arrays, "STRETCH", 1000)
+    with arrayfs.open(path, "w") as c:
+        want = np.arange(7 * 30 * 11, dtype="u2").reshape(7, 30, 11)
+        c.create("t", shape=want.shape, chunks=(2, 7, 4), dtype="u2")[...] = want
+    tree, whole = open_tree(path), saved(want)
+    for step in (1, 128, 300, 999, 1000, 1001, 5000):
+        handle = opened(tree, "t.npy")
+        parts = [bytes(handle.read(offset, step)) for offset in range(0, len(whole) + step, step)]
+        assert b"".join(parts) == whole, step
+    with ThreadPoolExecutor(4) as threads:  # as the kernel asks ahead
+        handle = opened(tree, "t.npy")
+        offsets = range(0, len(whole), 128)
+        parts = list(threads.map(lambda offset: bytes(handle.read(offset, 128)), offsets))
+    assert b"".join(parts) == whole
     tree.close()
 
 
