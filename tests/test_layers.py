@@ -43,7 +43,7 @@ ENTERS_AT: dict[str, str | tuple[str, ...]] = {
     "trio": "arrayfs.fuse",
     "zarr": (
         *("arrayfs.api.zarr_store", "arrayfs.copying.decoding", "arrayfs.copying.zarr_stores"),
-        *("arrayfs.copying.target_store", "arrayfs.copying.values"),
+        *("arrayfs.copying.export_to", "arrayfs.copying.target_store", "arrayfs.copying.values"),
     ),
     "icechunk": "arrayfs.copying.zarr_stores",
     "h5py": ("arrayfs.copying.hdf5", "arrayfs.copying.target_hdf5"),

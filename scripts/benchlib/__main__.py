@@ -22,6 +22,7 @@ from benchlib.checksums import checksums
 from benchlib.clients import clients
 from benchlib.compacting import compacting
 from benchlib.copying import copying
+from benchlib.copying_out import copying_out
 from benchlib.dataset import LARGE, SMALL, Stored, store
 from benchlib.measure import Place
 from benchlib.memory import memory
@@ -96,7 +97,7 @@ def _instead(wanted: argparse.Namespace, folder: Path, rounds: int) -> str:
     if wanted.tensorstore:
         return tensorstores(folder, rounds)
     if wanted.copying:
-        return copying(folder, wanted.mebibytes, rounds)
+        return f"{copying(folder, wanted.mebibytes, rounds)}\n\n{copying_out(folder, wanted.mebibytes)}"
     if wanted.api:
         return apis(folder, rounds)
     if wanted.compact:
