@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import lz4.block
+import cramjam
+import numpy as np
 import zstandard
 
 from arrayfs.errors import FormatError, LimitError
@@ -31,12 +32,14 @@ _LZ4_PREFIX = struct.Struct("<I")
 class Codec:
     """compress: content -> block; decompress: (block, size of the content in bytes) -> content.
 
-    stated_size: block -> size of the content, as the block says.
+    stated_size: block -> size of the content, as the block says. decompress_into: (block, room for the content), where
+    the codec can do without memory of its own.
     """
 
     compress: Callable[[bytes | memoryview], bytes | memoryview]
     decompress: Callable[[bytes | memoryview, int], bytes | memoryview]
     stated_size: Callable[[bytes | memoryview], int | None]
+    decompress_into: Callable[[bytes | memoryview, memoryview], None] | None = None
 
 
 def compress(codec: str | None, data: bytes | memoryview) -> bytes | memoryview:
@@ -60,6 +63,15 @@ def decompress(codec: str | None, data: bytes | memoryview, uncompressed_size: i
     return content
 
 
+def decompress_into(codec: str | None, data: bytes | memoryview, out: memoryview) -> None:
+    """As `decompress`, into `out`: bytes, to be written to, as many as the content has."""
+    into = _find(codec).decompress_into
+    if into is None:
+        out[:] = decompress(codec, data, len(out))
+    else:
+        into(data, out)
+
+
 def stated_size(codec: str | None, data: bytes | memoryview) -> int | None:
     """What a block says of the size of its content, without unpacking it; None if it says nothing.
 
@@ -75,10 +87,10 @@ def _find(codec: str | None) -> Codec:
     return found
 
 
-def _lz4_compress(data: bytes | memoryview) -> bytes:
+def _lz4_compress(data: bytes | memoryview) -> memoryview:
     if len(data) > _LZ4_MAX_CONTENT:
         raise LimitError(f"codec lz4: {len(data)} bytes are too many for one block of {_LZ4_MAX_CONTENT}")
-    return bytes(lz4.block.compress(data, store_size=True))
+    return memoryview(cramjam.lz4.compress_block(data))
 
 
 def _lz4_size(data: bytes | memoryview) -> int:
@@ -88,16 +100,33 @@ def _lz4_size(data: bytes | memoryview) -> int:
     return int(prefix)
 
 
-def _lz4_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
+def _lz4_decompress(data: bytes | memoryview, uncompressed_size: int) -> memoryview:
+    _lz4_check(data, uncompressed_size)
+    content = np.empty(uncompressed_size, np.uint8).data
+    _lz4_unpack(data, content)
+    return content.toreadonly()
+
+
+def _lz4_decompress_into(data: bytes | memoryview, out: memoryview) -> None:
+    _lz4_check(data, len(out))
+    _lz4_unpack(data, out)
+
+
+def _lz4_check(data: bytes | memoryview, uncompressed_size: int) -> None:
     prefix = _lz4_size(data)
     if prefix != uncompressed_size:
         raise FormatError(f"codec lz4: content of {prefix} bytes, {uncompressed_size} expected")
     if uncompressed_size > _LZ4_MAX_RATIO * len(data) + _LZ4_SLACK:
         raise FormatError(f"codec lz4: {len(data)} bytes cannot hold {uncompressed_size}")
+
+
+def _lz4_unpack(data: bytes | memoryview, out: memoryview) -> None:
     try:
-        return bytes(lz4.block.decompress(memoryview(data)[_LZ4_PREFIX.size :], uncompressed_size=uncompressed_size))
-    except (lz4.block.LZ4BlockError, OverflowError, ValueError) as error:
+        size = cramjam.lz4.decompress_block_into(data, out)
+    except cramjam.DecompressionError as error:
         raise FormatError(f"codec lz4: {error}") from None
+    if size != len(out):
+        raise FormatError(f"codec lz4: content of {size} bytes, {len(out)} expected")
 
 
 class _ZstdContexts(threading.local):
@@ -138,6 +167,6 @@ def _zstd_decompress(data: bytes | memoryview, uncompressed_size: int) -> bytes:
 
 CODECS: dict[str | None, Codec] = {
     None: Codec(lambda data: data, lambda data, _: data, len),
-    "lz4": Codec(_lz4_compress, _lz4_decompress, _lz4_size),
+    "lz4": Codec(_lz4_compress, _lz4_decompress, _lz4_size, _lz4_decompress_into),
     "zstd": Codec(_zstd_compress, _zstd_decompress, _zstd_size),
 }
