@@ -7,6 +7,7 @@ nothing; a chunk that is still in the pool is changed where it lies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -18,10 +19,9 @@ from arrayfs.api.selection import Piece, Pieces, Selection, Slices, one_piece
 from arrayfs.api.session import Progress, Session, reader_count, readers
 from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, filled
 from arrayfs.container.array import Array, Change, Found
-from arrayfs.container.cache import BlockCache
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkRef
-from arrayfs.container.pool import PACK_BATCH
+from arrayfs.container.pool import OWN_BLOCK_SIZE, PACK_BATCH
 from arrayfs.errors import FormatError
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks
@@ -83,9 +83,15 @@ class NativeArray:
         one = one_piece(selection, self.shape, self.chunk_shape)
         if one is None or progress is not None:
             return self._read_many(Pieces(selection, self.shape, self.chunk_shape), selection.shape, progress)
-        found = self._found(one.coord, one.extent)
+        found = self._found(one.coord)
         if found is None:
             return filled(self.elements, selection.shape)
+        if isinstance(found, ChunkRef):
+            if found.size >= OWN_BLOCK_SIZE and one.whole:
+                out: Values = np.empty(selection.shape, self.elements.dtype)
+                self._unpack([(found, one)], out, keep=True)
+                return out
+            found = self._decoded_block(found, one.coord, one.extent)
         part: tuple[Any, ...] = (*one.inner, ...)  # the dots keep an array of no axes an array
         values: Values = found[part].copy()
         return values
@@ -153,33 +159,49 @@ class NativeArray:
         layer, row, block = None, -1, memoryview(b"")
         for ref, piece in jobs:
             try:
+                if ref.size >= OWN_BLOCK_SIZE and self._unpack_into(ref, piece, out, keep=keep):
+                    continue
                 if ref.row != row or ref.layer is not layer:
-                    block = ref.layer.read_block(ref.row, cache) if keep else _passing(ref, cache)
+                    block = ref.layer.read_block(ref.row, cache, keep=keep)
                     layer, row = ref.layer, ref.row
                 out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
             except FormatError as error:
                 raise self._named(error, ref, piece.coord) from None
 
+    def _unpack_into(self, ref: ChunkRef, piece: Piece, out: Values, *, keep: bool) -> bool:
+        """Unpack a whole block to where its one chunk is wanted; False where that cannot be, or it is to be cached."""
+        layer, row, _, size = ref
+        if (keep and not ref.is_plain) or not piece.whole or layer.block_size(row) != size:
+            return False
+        room = out[piece.outer]
+        fits = isinstance(self.elements, Numbers) and room.flags.c_contiguous and room.nbytes == size
+        if not fits or (layer.serial, row) in self.session.container.cache:
+            return False
+        layer.read_into(row, room.reshape(-1).view(np.uint8).data)
+        return True
+
     def read_chunk(self, coord: Coord) -> Values | None:
         """The values of one chunk inside the array, to be written to; None if there is none."""
-        found = self._found(coord, self.extent(coord))
-        return None if found is None else found.copy()
+        found = self._found(coord)
+        return self._decoded_block(found, coord, self.extent(coord)).copy() if isinstance(found, ChunkRef) else found
 
-    def _found(self, coord: Coord, extent: Extent) -> Values | None:
-        """The values of one chunk, perhaps where they lie in the cache; of one that may change, a copy."""
+    def _found(self, coord: Coord) -> Values | ChunkRef | None:
+        """Where the layers have a chunk; of one that may change, a copy of its values."""
         stored = coord[: -len(self.inner)] if self.inner else coord
         with self.session.lock:
             self._check_current()
             found = self.array.find(stored)
             if found is None:
                 return None
-            if not isinstance(found, ChunkRef):
-                return self._decoded(found, stored).copy()
+            return found if isinstance(found, ChunkRef) else self._decoded(found, stored).copy()
+
+    def _decoded_block(self, ref: ChunkRef, coord: Coord, extent: Extent) -> Values:
+        """The values of a chunk where they lie in the cache: not to be written to."""
         try:
-            block = found.layer.read_block(found.row, self.session.container.cache)
-            return self.elements.decode(block, extent, found.offset, found.size)
+            block = ref.layer.read_block(ref.row, self.session.container.cache)
+            return self.elements.decode(block, extent, ref.offset, ref.size)
         except FormatError as error:
-            raise self._named(error, found, coord) from None
+            raise self._named(error, ref, coord) from None
 
     def _named(self, error: FormatError, ref: ChunkRef, coord: Coord) -> FormatError:
         return type(error)(f"{ref.layer.name}: array {self.array.name!r}: chunk {coord}: {error}")
@@ -193,7 +215,7 @@ class NativeArray:
     def write(self, selection: Selection, values: Values, progress: Progress | None = None) -> None:
         """Put values, of `selection.shape`. progress: chunks."""
         parts = Pieces(selection, self.shape, self.chunk_shape)
-        through = _Through(self) if values.nbytes >= STRAIGHT and isinstance(self.elements, Numbers) else None
+        through = _Through(self) if self._goes_straight(values, parts) else None
         for number, piece in enumerate(parts, 1):
             if not piece.whole:
                 self.change(piece.coord, piece.inner, values[piece.outer])
@@ -205,6 +227,17 @@ class NativeArray:
                 progress(number, len(parts))
         if through is not None:
             through.end()
+
+    def _goes_straight(self, values: Values, parts: Pieces) -> bool:
+        """Whether whole chunks are packed at once."""
+        if not isinstance(self.elements, Numbers) or values.nbytes >= STRAIGHT:
+            return isinstance(self.elements, Numbers)
+        # A chunk that is a block by itself, and not compressed, is in the file as soon as in the pool. One that is set
+        # again and again stays in the pool, or each time would leave a dead block.
+        size = math.prod(self.chunk_shape) * values.itemsize
+        if size < OWN_BLOCK_SIZE or self.session.container.pool.codec_of(self.array) is not None:
+            return False
+        return all(self.zarr.stored(piece.coord) not in self.array.changes for piece in parts)
 
     def put(self, coord: Coord, values: Values) -> None:
         """Set a whole chunk, from values of its extent."""
@@ -248,13 +281,6 @@ class _Through:
         changes, self._changes, self._held = self._changes, [], 0
         if changes:
             self._native.session.container.pool.put_through(self._native.array, changes)
-
-
-def _passing(ref: ChunkRef, cache: BlockCache) -> memoryview:
-    """A block that need not be kept."""
-    if (ref.layer.serial, ref.row) in cache:
-        return ref.layer.read_block(ref.row, cache)
-    return memoryview(ref.layer.unpack_block(ref.row))
 
 
 def _shares(jobs: list[Job], size: int) -> Iterator[list[Job]]:

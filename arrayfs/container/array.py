@@ -185,12 +185,17 @@ class Array:
         """
         return self.fetch(self.find(coord), coord, self.grid, cache)
 
-    def fetch(self, found: Found, coord: Coord, grid: Grid, cache: BlockCache) -> bytes | memoryview | None:
-        """`read` of what was found for a chunk under `grid`, which the array need not have any more."""
+    def fetch(
+        self, found: Found, coord: Coord, grid: Grid, cache: BlockCache, *, keep: bool = True
+    ) -> bytes | memoryview | None:
+        """`read` of what was found for a chunk under `grid`, which the array need not have any more.
+
+        keep: in the cache, what has to be read from a layer.
+        """
         if not isinstance(found, tuple):
             return found.whole() if isinstance(found, Spilled) else found
         try:
-            data = read_ref(found, cache)
+            data = read_ref(found, cache, keep=keep)
             extent = grid.extent(coord)
             if len(data) != self._whole_size or extent != self.spec.chunk_shape:
                 check_size(self.spec.dtype, extent, len(data))
@@ -351,11 +356,11 @@ def _places_kept(index: ChunkIndex, new: Grid) -> NDArray[np.intp]:
     return np.flatnonzero(inside)
 
 
-def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache) -> memoryview:
+def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache, *, keep: bool = True) -> memoryview:
     """The stored bytes of a chunk out of its block. Raises FormatError if the block ends before the chunk."""
     source: LayerPart | Layer
     source, row, offset, size = ref
-    block = source.read_block(row, cache)
+    block = source.read_block(row, cache, keep=keep)
     if offset + size > len(block):
         check_place(ref)
     return block[offset : offset + size]

@@ -146,7 +146,8 @@ class Keys:
             value = memoryview(zarr.content_of(found, place, grid, chunks))[window]
             return Reading(lambda: value, False)
         if window is WHOLE:
-            return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
+            keep = not found.is_plain
+            return Reading(lambda: zarr.content_of(found, place, grid, chunks, keep=keep), self._is_slow(found))
         content = zarr.content(coord)  # of a large one, what reads its ranges
         start, stop, _ = window.indices(size_of(content))
         return Reading(lambda: cut(content, start, max(0, stop - start)), False)
