@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from arrayfs.api.selection import Piece, Pieces, Selection, Slices, one_piece
 from arrayfs.api.session import Progress, Session, reader_count, readers
 from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, filled
-from arrayfs.container.array import Array, Change, Found
+from arrayfs.container.array import Array, Change, Found, is_plain
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkRef
 from arrayfs.container.pool import OWN_BLOCK_SIZE, PACK_BATCH
@@ -171,7 +171,7 @@ class NativeArray:
     def _unpack_into(self, ref: ChunkRef, piece: Piece, out: Values, *, keep: bool) -> bool:
         """Unpack a whole block to where its one chunk is wanted; False where that cannot be, or it is to be cached."""
         layer, row, _, size = ref
-        if (keep and not ref.is_plain) or not piece.whole or layer.block_size(row) != size:
+        if (keep and not is_plain(ref)) or not piece.whole or layer.block_size(row) != size:
             return False
         room = out[piece.outer]
         fits = isinstance(self.elements, Numbers) and room.flags.c_contiguous and room.nbytes == size

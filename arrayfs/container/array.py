@@ -24,6 +24,8 @@ from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.chunkdata import check_size, recut, stored_size
 from arrayfs.format.model import AttributeValue, DType, FillValue
 
+_PLAIN_FROM = 128 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
@@ -364,6 +366,14 @@ def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache, *, keep: bool = True)
     if offset + size > len(block):
         check_place(ref)
     return block[offset : offset + size]
+
+
+def is_plain(ref: ChunkRef) -> bool:
+    """Whether a chunk is a block by itself, not compressed and not small: whoever wants all of it has it read again as
+    fast as new memory could be had to keep it in (scripts/bench --store).
+    """
+    layer, row, _, size = ref
+    return size >= _PLAIN_FROM and layer.block_size(row) == size and layer.codec(row) is None
 
 
 def check_place(ref: PackedRef | ChunkRef) -> None:

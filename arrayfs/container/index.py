@@ -27,8 +27,6 @@ ALL = slice(None)
 FEW = 8
 # A table may say any size of a block; what is shown of it has to fit a signed number of 64 bits.
 _MOST_TAKEN = 1 << 62
-# Reading so much from the kernel's memory takes longer than asking for it. scripts/bench --store.
-_PLAIN_FROM = 128 * 1024
 
 
 class SpanEntry(NamedTuple):
@@ -50,14 +48,6 @@ class ChunkRef(NamedTuple):
     row: int
     offset: int
     size: int
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is a block by itself, not compressed and not small: whoever wants all of it reads it again as fast
-        as new memory can be had to keep it in.
-        """
-        layer, row, _, size = self
-        return size >= _PLAIN_FROM and layer.block_size(row) == size and layer.codec(row) is None
 
 
 class _Columns(NamedTuple):

@@ -11,6 +11,7 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from arrayfs.container.array import is_plain
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
 from arrayfs.errors import ChunkFileError, NotDirectoryError, RefusedError
@@ -146,7 +147,7 @@ class Keys:
             value = memoryview(zarr.content_of(found, place, grid, chunks))[window]
             return Reading(lambda: value, False)
         if window is WHOLE:
-            keep = not found.is_plain
+            keep = not is_plain(found)
             return Reading(lambda: zarr.content_of(found, place, grid, chunks, keep=keep), self._is_slow(found))
         content = zarr.content(coord)  # of a large one, what reads its ranges
         start, stop, _ = window.indices(size_of(content))
