@@ -45,6 +45,7 @@ ENTERS_AT: dict[str, str | tuple[str, ...]] = {
     "icechunk": "arrayfs.copying.zarr_stores",
     "h5py": "arrayfs.copying.hdf5",
     "xarray": "arrayfs.api.xarray_engine",
+    "fsspec": "arrayfs.api.fsspec_filesystem",
     "fastcrc": "arrayfs.format.checksums",
     "cramjam": "arrayfs.format.codecs",
     "zstandard": "arrayfs.format.codecs",

@@ -18,6 +18,7 @@ from arrayfs.errors import ChunkFileError, NotDirectoryError, RefusedError
 from arrayfs.format.log import Op
 from arrayfs.view import removal
 from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.attr import Attr
 from arrayfs.view.content import cut, size_of
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.key_listing import chunk_keys, keys_in, names_in
@@ -172,6 +173,12 @@ class Keys:
             if isinstance(node, tuple):
                 return node[0].file_size(node[1])
             return None if node is None else self.tree.files.size(node)
+
+    def attr(self, key: str) -> Attr | None:
+        """What stat says of a value, None if there is none."""
+        with self._container.lock:
+            node = self._find_file(key)
+            return None if node is None else self.tree.attr(node)
 
     def __contains__(self, key: object) -> bool:
         with self._container.lock:
