@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fuse": {"errors", "format", "store", "container", "view"},
     "api": {"errors", "format", "store", "container", "view"},
     "copying": {"errors", "format", "store", "container", "view", "api"},
+    "testing": {"errors", "format", "store"},
     "cli": {"", "errors", "format", "store", "container", "view", "fuse", "api", "copying"},
     "": {"errors", "format", "store", "container", "view", "api", "copying"},
     "__main__": {"cli"},
@@ -50,6 +51,7 @@ ENTERS_AT: dict[str, str | tuple[str, ...]] = {
     "cramjam": "arrayfs.format.codecs",
     "zstandard": "arrayfs.format.codecs",
     "click": "arrayfs.cli",
+    "pytest": "arrayfs.testing",
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import zstandard
 
 from arrayfs.errors import FormatError, LimitError
+from arrayfs.format.foreign_codecs import BlockCodec, installed
 
 ZSTD_LEVEL = 3
 # A chunk begins below 4 GiB in its block and is shorter than 4 GiB, so no address reaches further.
@@ -55,11 +56,21 @@ def decompress(codec: str | None, data: bytes | memoryview, uncompressed_size: i
 
     Raises FormatError if the codec is unknown, the bytes are damaged or the content is of another size.
     """
+    return unpack(codec, _find(codec), data, uncompressed_size)
+
+
+def unpack(name: str | None, codec: BlockCodec, data: bytes | memoryview, uncompressed_size: int) -> bytes | memoryview:
+    """`decompress` by a codec that need not be known by its name."""
     if uncompressed_size > MAX_BLOCK_SIZE:
         raise FormatError(f"a block of {uncompressed_size} bytes: no chunk lies beyond {MAX_BLOCK_SIZE}")
-    content = _find(codec).decompress(data, uncompressed_size)
+    try:
+        content = codec.decompress(data, uncompressed_size)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"codec {name}: {error}") from error
     if len(content) != uncompressed_size:
-        raise FormatError(f"codec {codec}: content of {len(content)} bytes, {uncompressed_size} expected")
+        raise FormatError(f"codec {name}: content of {len(content)} bytes, {uncompressed_size} expected")
     return content
 
 
@@ -80,10 +91,28 @@ def stated_size(codec: str | None, data: bytes | memoryview) -> int | None:
     return _find(codec).stated_size(data)
 
 
+def is_known(codec: str | None) -> bool:
+    """Whether blocks of a codec can be read and written here: it is built in, or installed."""
+    try:
+        check_codec(codec)
+    except FormatError:
+        return False
+    return True
+
+
+def check_codec(codec: str | None) -> None:
+    """Raise FormatError for a codec that is not known."""
+    _find(codec)
+
+
 def _find(codec: str | None) -> Codec:
     found = CODECS.get(codec)
     if found is None:
-        raise FormatError(f"unknown codec {codec!r}; known are none, {', '.join(name for name in CODECS if name)}")
+        foreign = None if codec is None else installed(codec)
+        if foreign is None:
+            known = ", ".join(name for name in CODECS if name)
+            raise FormatError(f"unknown codec {codec!r}; known are none, {known}; no installed package adds it")
+        found = Codec(foreign.compress, foreign.decompress, lambda _: None)
     return found
 
 
