@@ -49,6 +49,7 @@ ENTERS_AT: dict[str, str | tuple[str, ...]] = {
     "fsspec": "arrayfs.api.fsspec_filesystem",
     "fastcrc": "arrayfs.format.checksums",
     "cramjam": "arrayfs.format.codecs",
+    "lz4": "arrayfs.format.codecs",
     "zstandard": "arrayfs.format.codecs",
     "click": "arrayfs.cli",
     "pytest": "arrayfs.testing",

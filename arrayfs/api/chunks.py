@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class NativeArray:
         if isinstance(found, ChunkRef):
             if found.size >= OWN_BLOCK_SIZE and one.whole:
                 out: Values = np.empty(selection.shape, self.elements.dtype)
-                self._unpack([(found, one)], out, keep=True)
+                self._unpack([(found, one)], out, keep=self._keeps(out))
                 return out
             found = self._decoded_block(found, one.coord, one.extent)
         part: tuple[Any, ...] = (*one.inner, ...)  # the dots keep an array of no axes an array
@@ -134,8 +135,7 @@ class NativeArray:
     def _run(self, jobs: list[Job], out: Values) -> Iterator[int]:
         """Unpack; gives how many are done as they are."""
         size = sum([ref.size for ref, _ in jobs])
-        # a scan would push everything else out of the cache, and memory that is used again costs less than new
-        keep = out.nbytes <= self.session.container.cache.limit // SCAN_SHARE
+        keep = self._keeps(out)
         if size < WORTH_SHARING or reader_count() == 1:
             self._unpack(jobs, out, keep=keep)
             yield len(jobs)
@@ -153,32 +153,49 @@ class NativeArray:
             for one in running:
                 one.cancel()
 
+    def _keeps(self, out: Values) -> bool:
+        """Whether what is read for this is kept: a scan would push everything else out of the cache."""
+        return out.nbytes <= self.session.container.cache.limit // SCAN_SHARE
+
     def _unpack(self, jobs: list[Job], out: Values, *, keep: bool) -> None:
         """Chunks of one block one after another: it is asked for once. keep: in the cache."""
         decode, cache = self.elements.decode, self.session.container.cache
-        layer, row, block = None, -1, memoryview(b"")
-        for ref, piece in jobs:
+        for _, group in groupby(jobs, _block_of):
+            chunks = list(group)
+            ref, piece = chunks[0]
             try:
-                if ref.size >= OWN_BLOCK_SIZE and self._unpack_into(ref, piece, out, keep=keep):
+                room = self._room(chunks, out, keep=keep)
+                if room is not None:
+                    ref.layer.read_into(ref.row, room)
                     continue
-                if ref.row != row or ref.layer is not layer:
-                    block = ref.layer.read_block(ref.row, cache, keep=keep)
-                    layer, row = ref.layer, ref.row
-                out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
+                block = ref.layer.read_block(ref.row, cache, keep=keep)
+                for ref, piece in chunks:
+                    out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
             except FormatError as error:
                 raise self._named(error, ref, piece.coord) from None
 
-    def _unpack_into(self, ref: ChunkRef, piece: Piece, out: Values, *, keep: bool) -> bool:
-        """Unpack a whole block to where its one chunk is wanted; False where that cannot be, or it is to be cached."""
-        layer, row, _, size = ref
-        if (keep and not is_plain(ref)) or not piece.whole or layer.block_size(row) != size:
-            return False
-        room = out[piece.outer]
-        fits = isinstance(self.elements, Numbers) and room.flags.c_contiguous and room.nbytes == size
-        if not fits or (layer.serial, row) in self.session.container.cache:
-            return False
-        layer.read_into(row, room.reshape(-1).view(np.uint8).data)
-        return True
+    def _room(self, chunks: list[Job], out: Values, *, keep: bool) -> memoryview | None:
+        """The part of `out` that has the same bytes as the block of these chunks; None if there is none.
+
+        None also if the block is in the cache, or is to be.
+        """
+        ref, first = chunks[0]
+        alone = len(chunks) == 1
+        if (keep and not (alone and is_plain(ref))) or not isinstance(self.elements, Numbers):
+            return None
+        end = 0
+        for one, piece in chunks:
+            # more than one lie one after another if each is as wide as `out` in all axes but the first
+            if one.offset != end or not piece.whole or not (alone or piece.extent[1:] == out.shape[1:]):
+                return None
+            if one.size != math.prod(piece.extent) * out.itemsize:
+                return None  # whoever decodes it says so
+            end += one.size
+        room = out[first.outer] if alone else out[first.outer[0].start : piece.outer[0].stop]
+        if not room.flags.c_contiguous or not end == room.nbytes == ref.layer.block_size(ref.row):
+            return None
+        is_cached = (ref.layer.serial, ref.row) in self.session.container.cache
+        return None if is_cached else room.reshape(-1).view(np.uint8).data
 
     def read_chunk(self, coord: Coord) -> Values | None:
         """The values of one chunk inside the array, to be written to; None if there is none."""
@@ -281,6 +298,11 @@ class _Through:
         changes, self._changes, self._held = self._changes, [], 0
         if changes:
             self._native.session.container.pool.put_through(self._native.array, changes)
+
+
+def _block_of(job: Job) -> tuple[int, int]:
+    ref, _ = job
+    return ref.layer.serial, ref.row
 
 
 def _shares(jobs: list[Job], size: int) -> Iterator[list[Job]]:
