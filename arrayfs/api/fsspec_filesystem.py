@@ -61,7 +61,8 @@ class ArrayfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         super().__init__(**options)
         self.read_only = read_only or version is not None
         self._version = version
-        self._written = Source("", False, None, zarr_format, codec, block_size, on_conflict, journal_dir)
+        journals = None if journal_dir is None else os.path.abspath(journal_dir)
+        self._written = Source("", False, None, zarr_format, codec, block_size, on_conflict, journals)
         self._read = Source("", True, version, zarr_format)
         self._autocommit = autocommit
         self._reading: dict[str, Connection] = {}
