@@ -206,8 +206,11 @@ class Array(Node):
         """
         while True:
             native = self._native()
-            selection = select(key, native.shape)
             try:
+                row = native.read_row(key) if type(key) is int and progress is None else None
+                if row is not None:
+                    return row
+                selection = select(key, native.shape)
                 return native.read(selection, progress)[selection.view]
             except MovedError:
                 continue

@@ -7,8 +7,10 @@ nothing; a chunk that is still in the pool is changed where it lies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,10 @@ from numpy.typing import NDArray
 from arrayfs.api.selection import Piece, Pieces, Selection, Slices, one_piece
 from arrayfs.api.session import Progress, Session, reader_count, readers
 from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, filled
-from arrayfs.container.array import Array, Change, Found
-from arrayfs.container.cache import BlockCache
+from arrayfs.container.array import Array, Change, Found, is_plain
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkRef
-from arrayfs.container.pool import PACK_BATCH
+from arrayfs.container.pool import OWN_BLOCK_SIZE, PACK_BATCH
 from arrayfs.errors import FormatError
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks
@@ -83,12 +84,35 @@ class NativeArray:
         one = one_piece(selection, self.shape, self.chunk_shape)
         if one is None or progress is not None:
             return self._read_many(Pieces(selection, self.shape, self.chunk_shape), selection.shape, progress)
-        found = self._found(one.coord, one.extent)
+        found = self._found(one.coord)
         if found is None:
             return filled(self.elements, selection.shape)
+        if isinstance(found, ChunkRef):
+            if found.size >= OWN_BLOCK_SIZE and one.whole:
+                out: Values = np.empty(selection.shape, self.elements.dtype)
+                self._unpack([(found, one)], out, keep=self._keeps(out))
+                return out
+            found = self._decoded_block(found, one.coord, one.extent)
         part: tuple[Any, ...] = (*one.inner, ...)  # the dots keep an array of no axes an array
         values: Values = found[part].copy()
         return values
+
+    def read_row(self, number: int) -> Values | None:
+        """What `array[number]` gives, if one chunk that shares its block has it; None: it is for `read`.
+
+        The commonest of all keys, for which choosing would take as long as reading.
+        """
+        if len(self.shape) < 2 or self.chunk_shape[1:] != self.shape[1:] or not 0 <= number < self.shape[0]:
+            return None
+        chunk, inner = divmod(number, self.chunk_shape[0])
+        coord = (chunk, *(0,) * (len(self.shape) - 1))
+        found = self._found(coord)
+        if isinstance(found, ChunkRef):
+            if found.size >= OWN_BLOCK_SIZE:
+                return None
+            found = self._decoded_block(found, coord, self.extent(coord))
+        row: Values = filled(self.elements, self.shape[1:]) if found is None else found[inner].copy()
+        return row
 
     def _read_many(self, parts: Pieces, shape: Extent, progress: Progress | None) -> Values:
         out: Values = np.empty(shape, self.elements.dtype)
@@ -128,8 +152,7 @@ class NativeArray:
     def _run(self, jobs: list[Job], out: Values) -> Iterator[int]:
         """Unpack; gives how many are done as they are."""
         size = sum([ref.size for ref, _ in jobs])
-        # a scan would push everything else out of the cache, and memory that is used again costs less than new
-        keep = out.nbytes <= self.session.container.cache.limit // SCAN_SHARE
+        keep = self._keeps(out)
         if size < WORTH_SHARING or reader_count() == 1:
             self._unpack(jobs, out, keep=keep)
             yield len(jobs)
@@ -147,39 +170,72 @@ class NativeArray:
             for one in running:
                 one.cancel()
 
+    def _keeps(self, out: Values) -> bool:
+        """Whether what is read for this is kept: a scan would push everything else out of the cache."""
+        return out.nbytes <= self.session.container.cache.limit // SCAN_SHARE
+
     def _unpack(self, jobs: list[Job], out: Values, *, keep: bool) -> None:
         """Chunks of one block one after another: it is asked for once. keep: in the cache."""
         decode, cache = self.elements.decode, self.session.container.cache
-        layer, row, block = None, -1, memoryview(b"")
-        for ref, piece in jobs:
+        for _, group in groupby(jobs, _block_of):
+            chunks = list(group)
+            ref, piece = chunks[0]
             try:
-                if ref.row != row or ref.layer is not layer:
-                    block = ref.layer.read_block(ref.row, cache) if keep else _passing(ref, cache)
-                    layer, row = ref.layer, ref.row
-                out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
+                room = self._room(chunks, out, keep=keep)
+                if room is not None:
+                    ref.layer.read_into(ref.row, room)
+                    continue
+                block = ref.layer.read_block(ref.row, cache, keep=keep)
+                for ref, piece in chunks:
+                    out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
             except FormatError as error:
                 raise self._named(error, ref, piece.coord) from None
 
+    def _room(self, chunks: list[Job], out: Values, *, keep: bool) -> memoryview | None:
+        """The part of `out` that has the same bytes as the block of these chunks; None if there is none.
+
+        None also if the block is in the cache, or is to be.
+        """
+        ref, first = chunks[0]
+        alone = len(chunks) == 1
+        if (keep and not (alone and is_plain(ref))) or not isinstance(self.elements, Numbers):
+            return None
+        end = 0
+        for one, piece in chunks:
+            # more than one lie one after another if each is as wide as `out` in all axes but the first
+            if one.offset != end or not piece.whole or not (alone or piece.extent[1:] == out.shape[1:]):
+                return None
+            if one.size != math.prod(piece.extent) * out.itemsize:
+                return None  # whoever decodes it says so
+            end += one.size
+        room = out[first.outer] if alone else out[first.outer[0].start : piece.outer[0].stop]
+        if not room.flags.c_contiguous or not end == room.nbytes == ref.layer.block_size(ref.row):
+            return None
+        is_cached = (ref.layer.serial, ref.row) in self.session.container.cache
+        return None if is_cached else room.reshape(-1).view(np.uint8).data
+
     def read_chunk(self, coord: Coord) -> Values | None:
         """The values of one chunk inside the array, to be written to; None if there is none."""
-        found = self._found(coord, self.extent(coord))
-        return None if found is None else found.copy()
+        found = self._found(coord)
+        return self._decoded_block(found, coord, self.extent(coord)).copy() if isinstance(found, ChunkRef) else found
 
-    def _found(self, coord: Coord, extent: Extent) -> Values | None:
-        """The values of one chunk, perhaps where they lie in the cache; of one that may change, a copy."""
+    def _found(self, coord: Coord) -> Values | ChunkRef | None:
+        """Where the layers have a chunk; of one that may change, a copy of its values."""
         stored = coord[: -len(self.inner)] if self.inner else coord
         with self.session.lock:
             self._check_current()
             found = self.array.find(stored)
             if found is None:
                 return None
-            if not isinstance(found, ChunkRef):
-                return self._decoded(found, stored).copy()
+            return found if isinstance(found, ChunkRef) else self._decoded(found, stored).copy()
+
+    def _decoded_block(self, ref: ChunkRef, coord: Coord, extent: Extent) -> Values:
+        """The values of a chunk where they lie in the cache: not to be written to."""
         try:
-            block = found.layer.read_block(found.row, self.session.container.cache)
-            return self.elements.decode(block, extent, found.offset, found.size)
+            block = ref.layer.read_block(ref.row, self.session.container.cache)
+            return self.elements.decode(block, extent, ref.offset, ref.size)
         except FormatError as error:
-            raise self._named(error, found, coord) from None
+            raise self._named(error, ref, coord) from None
 
     def _named(self, error: FormatError, ref: ChunkRef, coord: Coord) -> FormatError:
         return type(error)(f"{ref.layer.name}: array {self.array.name!r}: chunk {coord}: {error}")
@@ -193,7 +249,7 @@ class NativeArray:
     def write(self, selection: Selection, values: Values, progress: Progress | None = None) -> None:
         """Put values, of `selection.shape`. progress: chunks."""
         parts = Pieces(selection, self.shape, self.chunk_shape)
-        through = _Through(self) if values.nbytes >= STRAIGHT and isinstance(self.elements, Numbers) else None
+        through = _Through(self) if self._goes_straight(values, parts) else None
         for number, piece in enumerate(parts, 1):
             if not piece.whole:
                 self.change(piece.coord, piece.inner, values[piece.outer])
@@ -205,6 +261,17 @@ class NativeArray:
                 progress(number, len(parts))
         if through is not None:
             through.end()
+
+    def _goes_straight(self, values: Values, parts: Pieces) -> bool:
+        """Whether whole chunks are packed at once."""
+        if not isinstance(self.elements, Numbers) or values.nbytes >= STRAIGHT:
+            return isinstance(self.elements, Numbers)
+        # A chunk that is a block by itself, and not compressed, is in the file as soon as in the pool. One that is set
+        # again and again stays in the pool, or each time would leave a dead block.
+        size = math.prod(self.chunk_shape) * values.itemsize
+        if size < OWN_BLOCK_SIZE or self.session.container.pool.codec_of(self.array) is not None:
+            return False
+        return all(self.zarr.stored(piece.coord) not in self.array.changes for piece in parts)
 
     def put(self, coord: Coord, values: Values) -> None:
         """Set a whole chunk, from values of its extent."""
@@ -250,11 +317,9 @@ class _Through:
             self._native.session.container.pool.put_through(self._native.array, changes)
 
 
-def _passing(ref: ChunkRef, cache: BlockCache) -> memoryview:
-    """A block that need not be kept."""
-    if (ref.layer.serial, ref.row) in cache:
-        return ref.layer.read_block(ref.row, cache)
-    return memoryview(ref.layer.unpack_block(ref.row))
+def _block_of(job: Job) -> tuple[int, int]:
+    ref, _ = job
+    return ref.layer.serial, ref.row
 
 
 def _shares(jobs: list[Job], size: int) -> Iterator[list[Job]]:

@@ -51,6 +51,10 @@ class Source:
     begins: bool = False
     assignment: Assignment | None = None
 
+    def at(self, url: str) -> Source:
+        """The same, of another container."""
+        return replace(self, url=url)
+
     def writable(self) -> Source:
         """The same container, to write."""
         return replace(self, read_only=False, version=None)

@@ -22,8 +22,8 @@ from arrayfs.container.merge import OnConflict
 from arrayfs.container.pool import BLOCK_SIZE, PoolOptions
 from arrayfs.container.statistics import write_stats
 from arrayfs.container.versions import Version
-from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
-from arrayfs.format.codecs import CODECS
+from arrayfs.errors import MissingObjectError, ObjectExistsError
+from arrayfs.format.codecs import check_codec
 from arrayfs.store import LocalStore, open_store
 from arrayfs.view.takeup import not_shown, take_up
 
@@ -175,12 +175,13 @@ def open(
     url: a path, or a URL that a store is known for. mode: "r" to read; "a" to change, made if it is not there; "w" to
     begin with nothing (what was there goes with the first commit, and stays in the earlier versions); "x" to make it:
     ObjectExistsError if it is there. version: in mode "r", a number, a tag or a time.
-    codec: None, "lz4" or "zstd", for arrays that have none of their own. block_size: bytes that small chunks are packed
-    to. dirty_limit: bytes of changes kept in memory; beyond it they are packed into the next sidecar. cache_size: bytes
-    of unpacked blocks kept in memory. journal_dir: where `flush` writes, by default beside the container. on_conflict:
-    what a commit does where another writer changed the same: "fail", or "ours" wins. chunk_stats: whether the smallest
-    and largest element and the null count of each chunk of numbers that is packed are kept, so that statistics need not
-    read it; None: as the newest version has it, at first not.
+    codec: None, "lz4", "zstd" or one that an installed package adds, for arrays that have none of their own.
+    block_size: bytes that small chunks are packed to. dirty_limit: bytes of changes kept in memory; beyond it they are
+    packed into the next sidecar. cache_size: bytes of unpacked blocks kept in memory. journal_dir: where `flush`
+    writes, by default beside the container. on_conflict: what a commit does where another writer changed the same:
+    "fail", or "ours" wins. chunk_stats: whether the smallest and largest element and the null count of each chunk of
+    numbers that is packed are kept, so that statistics need not read it; None: as the newest version has it, at first
+    not.
 
     Opening for writing first takes up what killed writers left in their journals (`warnings` says so). Any number of
     programs may have it open, also for writing.
@@ -188,8 +189,7 @@ def open(
     """
     if mode not in _MODES:
         raise ValueError(f"mode {mode!r}: one of {', '.join(_MODES)} is wanted")
-    if codec not in CODECS:
-        raise FormatError(f"codec {codec!r} is none of {', '.join(map(str, CODECS))}")
+    check_codec(codec)
     location = os.fspath(url)
     if mode != "r":
         _make(location, mode)

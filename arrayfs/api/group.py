@@ -14,7 +14,7 @@ from arrayfs.api.node import Node
 from arrayfs.api.session import Session
 from arrayfs.api.values import element_type, fill_as_json
 from arrayfs.errors import ArrayNotFoundError, EntryExistsError, FormatError
-from arrayfs.format.codecs import CODECS
+from arrayfs.format.codecs import check_codec
 from arrayfs.view import removal
 from arrayfs.view.nodes import Directory
 from arrayfs.view.opaque_arrays import opaque_name
@@ -148,8 +148,8 @@ class Group(Node):
             self._session.check_open()
             if existing not in _EXISTING:
                 raise ValueError(f"existing={existing!r}: one of {', '.join(_EXISTING)} is wanted")
-            if codec not in (*CODECS, _UNSAID):
-                raise FormatError(f"codec {codec!r} is none of {', '.join(map(str, CODECS))}")
+            if codec != _UNSAID:
+                check_codec(codec)
             found = self._find(name)
             if (found is not None and not self._is_array(found)) or (not self._full(name) and len(self)):
                 raise EntryExistsError(17, f"{self._full(name)!r} is a group, and no array takes its place")

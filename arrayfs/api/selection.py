@@ -152,9 +152,8 @@ class Pieces:
     def __init__(self, selection: Selection, shape: tuple[int, ...], chunk_shape: tuple[int, ...]) -> None:
         """shape: the array's."""
         sides = zip(selection.axes, shape, chunk_shape, strict=True)
-        along = [list(_cuts(axis, length, chunk)) for axis, length, chunk in sides]
-        self._counts = tuple(map(len, along))
-        self._columns = [[list(column) for column in zip(*cuts, strict=True)] or [[]] * 4 for cuts in along]
+        self._columns = [_columns(axis, length, chunk) for axis, length, chunk in sides]
+        self._counts = tuple([len(columns[0]) for columns in self._columns])
         self._numbers = [np.array(columns[0], np.int64) for columns in self._columns]
 
     def __len__(self) -> int:
@@ -187,6 +186,22 @@ def one_piece(selection: Selection, shape: tuple[int, ...], chunk_shape: tuple[i
         extent.append(min(chunk, length - number * chunk))
         inner.append(slice(first, last + 1, step if count > 1 else 1))
     return Piece(tuple(coord), tuple(extent), tuple(inner), (WHOLE,) * len(coord))
+
+
+def _columns(axis: Axis, length: int, chunk: int) -> list[list[Any]]:
+    """The cuts of an axis, by column."""
+    start, step, count = axis
+    if step != 1 or not count:
+        return [list(column) for column in zip(*_cuts(axis, length, chunk), strict=True)] or [[]] * 4
+    stop = start + count
+    first, last = start // chunk, (stop - 1) // chunk
+    numbers = list(range(first, last + 1))
+    lengths, inner = [chunk] * len(numbers), [slice(0, chunk, 1)] * len(numbers)
+    lengths[-1] = min(chunk, length - last * chunk)
+    inner[-1] = slice(0, stop - last * chunk, 1)
+    inner[0] = slice(start - first * chunk, inner[0].stop, 1)
+    borders = [0, *range((first + 1) * chunk - start, count, chunk), count]
+    return [numbers, lengths, inner, list(map(slice, borders, borders[1:]))]
 
 
 def _cuts(axis: Axis, length: int, chunk: int) -> Iterator[Cut]:

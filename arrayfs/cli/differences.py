@@ -16,6 +16,7 @@ from arrayfs.container.layer import Layer
 from arrayfs.container.opening import sidecars
 from arrayfs.container.stack import LayerStack, Span
 from arrayfs.errors import FormatError, LimitError
+from arrayfs.format.codecs import is_known
 from arrayfs.format.extension import EXTENSION_CODEC
 from arrayfs.format.model import ArrayMeta, AttributeValue
 from arrayfs.format.naming import sidecar_of_other
@@ -83,7 +84,8 @@ def _codecs(stack: LayerStack) -> Iterator[Difference]:
     for layer in stack.layers:
         for codec in layer.footer.blocks.codec_names:
             if codec not in CODECS:
-                yield Difference("codec", layer.name, f"blocks of codec {codec!r} are not read by the crate, nor here")
+                here = "but here: an installed package adds it" if is_known(codec) else "nor here"
+                yield Difference("codec", layer.name, f"blocks of codec {codec!r} are not read by the crate, {here}")
 
 
 def _fill(container: Container, name: str) -> Iterator[Difference]:

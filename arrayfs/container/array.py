@@ -24,6 +24,8 @@ from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.chunkdata import check_size, recut, stored_size
 from arrayfs.format.model import AttributeValue, DType, FillValue
 
+_PLAIN_FROM = 128 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
@@ -203,12 +205,17 @@ class Array:
         """
         return self.fetch(self.find(coord), coord, self.grid, cache)
 
-    def fetch(self, found: Found, coord: Coord, grid: Grid, cache: BlockCache) -> bytes | memoryview | None:
-        """`read` of what was found for a chunk under `grid`, which the array need not have any more."""
+    def fetch(
+        self, found: Found, coord: Coord, grid: Grid, cache: BlockCache, *, keep: bool = True
+    ) -> bytes | memoryview | None:
+        """`read` of what was found for a chunk under `grid`, which the array need not have any more.
+
+        keep: in the cache, what has to be read from a layer.
+        """
         if not isinstance(found, tuple):
             return found.whole() if isinstance(found, Spilled) else found
         try:
-            data = read_ref(found, cache)
+            data = read_ref(found, cache, keep=keep)
             extent = grid.extent(coord)
             if len(data) != self._whole_size or extent != self.spec.chunk_shape:
                 check_size(self.spec.dtype, extent, len(data))
@@ -371,14 +378,22 @@ def _places_kept(index: ChunkIndex, new: Grid) -> NDArray[np.intp]:
     return np.flatnonzero(inside)
 
 
-def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache) -> memoryview:
+def read_ref(ref: PackedRef | ChunkRef, cache: BlockCache, *, keep: bool = True) -> memoryview:
     """The stored bytes of a chunk out of its block. Raises FormatError if the block ends before the chunk."""
     source: LayerPart | Layer
     source, row, offset, size = ref
-    block = source.read_block(row, cache)
+    block = source.read_block(row, cache, keep=keep)
     if offset + size > len(block):
         check_place(ref)
     return block[offset : offset + size]
+
+
+def is_plain(ref: ChunkRef) -> bool:
+    """Whether a chunk is a block by itself, not compressed and not small: whoever wants all of it has it read again as
+    fast as new memory could be had to keep it in (scripts/bench --store).
+    """
+    layer, row, _, size = ref
+    return size >= _PLAIN_FROM and layer.block_size(row) == size and layer.codec(row) is None
 
 
 def check_place(ref: PackedRef | ChunkRef) -> None:

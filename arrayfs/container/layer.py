@@ -21,7 +21,7 @@ from arrayfs.container.layer_figures import read_figures
 from arrayfs.container.limits import check_room
 from arrayfs.errors import ChecksumError, FormatError
 from arrayfs.format.checksums import crc32c
-from arrayfs.format.codecs import decompress
+from arrayfs.format.codecs import MAX_BLOCK_SIZE, decompress, decompress_into
 from arrayfs.format.extension import EXTENSION_CODEC, HEADER_SIZE, decode_extension, glance_at_extension, stated_size
 from arrayfs.format.extension_model import CHECKED_PIECE, Extension
 from arrayfs.format.figures import Figures
@@ -35,12 +35,9 @@ LEAST_TAIL, MOST_TAIL = 4 * 1024, 64 * 1024
 _TAIL_SHARE = 8
 _FEW = 16  # block ids, that numpy takes longer for than Python
 _COLUMNS = frozenset(("_offsets", "_stored_sizes", "_sizes", "_codecs", "_crcs", "_piece_crcs"))
-# A block that says more than this is not unpacked: chunks end below 4 GiB (u32 sizes), and blocks hold whole chunks
-# that begin below 4 GiB, so no honest block is larger than two of them.
-MAX_BLOCK_SIZE = 2 << 32
 
 _serials = itertools.count(1)
-Bytes = TypeVar("Bytes", bytes, bytes | memoryview)
+Got = TypeVar("Got", bytes, bytes | memoryview, None)
 
 
 class Layer:
@@ -146,13 +143,25 @@ class Layer:
         whole = self._sizes[row]
         return self._stored_sizes[row] * size // whole if whole else 0
 
-    def read_block(self, row: int, cache: BlockCache) -> memoryview:
-        """A block unpacked, from the cache or the file.
+    def read_block(self, row: int, cache: BlockCache, *, keep: bool = True) -> memoryview:
+        """A block unpacked, from the cache or the file. keep: in the cache, if it was not there.
 
         Raises FormatError or ChecksumError, naming file and block, if it lies outside the file, does not unpack to what
         the table says, or has another checksum than was written.
         """
-        return cache.load((self.serial, row), lambda: self.unpack_block(row))
+        key = (self.serial, row)
+        return cache.load(key, lambda: self.unpack_block(row)) if keep or key in cache else self.unpack_block(row)
+
+    def read_into(self, row: int, out: memoryview) -> None:
+        """A block unpacked into `out`, `block_size` bytes. Raises as `read_block`; nobody may look at `out` then."""
+        if self.codec(row) is None and self._stored_sizes[row] == len(out):
+            self._checked(row, lambda: self._read_plain(row, out))
+        else:
+            self._checked(row, lambda: decompress_into(self.codec(row), self._stored_block(row), out))
+
+    def _read_plain(self, row: int, out: memoryview) -> None:
+        self.blob.read_into(self._check_place(row), out)
+        self._check_crc(row, out)
 
     def is_large(self, row: int) -> bool:
         """Whether a block is to be read by ranges: it is large, and not compressed."""
@@ -198,12 +207,11 @@ class Layer:
         for part in steps(lambda offset, size: self.blob.read(start + offset, size), self._stored_sizes[row]):
             found = crc32c(part, found)
             yield bytes(part)
-        if self._crcs is not None and found != self._crcs[row]:
-            raise ChecksumError(f"checksum is {found:08x}, {self._crcs[row]:08x} was written")
+        self._check_crc(row, b"", found)
 
-    def unpack_block(self, row: int) -> bytes | memoryview:
+    def unpack_block(self, row: int) -> memoryview:
         """A block read from the file, checked and unpacked."""
-        return self.unpack(row, self.read_stored(row))
+        return memoryview(self.unpack(row, self.read_stored(row)))
 
     def read_stored(self, row: int) -> bytes:
         """A block's bytes as they stand in the file, checksum verified."""
@@ -221,7 +229,7 @@ class Layer:
         """The name of a block's codec; None: not compressed."""
         return self.footer.blocks.codec_names[self._codecs[row]]
 
-    def _checked(self, row: int, action: Callable[[], Bytes]) -> Bytes:
+    def _checked(self, row: int, action: Callable[[], Got]) -> Got:
         try:
             return action()
         except FormatError as error:
@@ -242,9 +250,12 @@ class Layer:
         start, stored = self._check_place(row), self._stored_sizes[row]
         check_room(stored + self._sizes[row], "unpacking it")
         data = self.blob.read(start, stored)
-        if self._crcs is not None and crc32c(data) != self._crcs[row]:
-            raise ChecksumError(f"checksum is {crc32c(data):08x}, {self._crcs[row]:08x} was written")
+        self._check_crc(row, data)
         return data
+
+    def _check_crc(self, row: int, end: bytes | memoryview, before: int = 0) -> None:
+        if self._crcs is not None and (found := crc32c(end, before)) != self._crcs[row]:
+            raise ChecksumError(f"checksum is {found:08x}, {self._crcs[row]:08x} was written")
 
     @property
     def time_ns(self) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,37 @@ from arrayfs.store.protocol import Part, Store
 _serials = itertools.count(-1, -1)
 # Blocks that are appended by one call: of the usual size that is one MiB.
 TOGETHER = 16
+
+
+Chunks = Sequence[bytes | memoryview]
+
+
+class _Packed(NamedTuple):
+    """A block ready to be appended: what stands in the file, in pieces, of how many bytes it is made, and what was
+    measured of it.
+    """
+
+    codec: str | None
+    stored: Chunks
+    size: int
+    stored_size: int
+    checksum: int
+    measured: list[Measured | None]
+
+
+def _pack(codec: str | None, chunks: Chunks, runs: Sequence[Run]) -> _Packed:
+    # joined here, one block at a time: to join all that is packed at once would take new memory for it
+    raw = chunks if codec is None and not runs else [_joined(chunks)]
+    stored = raw if codec is None else [compress(codec, raw[0])]
+    checksum = 0
+    for piece in stored:
+        checksum = crc32c(piece, checksum)
+    measured = measure_runs(raw[0], runs) if runs else []
+    return _Packed(codec, stored, sum(map(len, raw)), sum(map(len, stored)), checksum, measured)
+
+
+def _joined(chunks: Chunks) -> bytes | memoryview:
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 class LayerPart:
@@ -85,38 +117,35 @@ class LayerPart:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def add_block(self, codec: str | None, chunks: Sequence[bytes | memoryview]) -> int:
+    def add_block(self, codec: str | None, chunks: Chunks) -> int:
         """Append one block that holds these chunks one after another; returns its row."""
-        raw = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
-        return self._append(codec, compress(codec, raw), len(raw))
+        return self.add_blocks([(codec, chunks)]).start
 
     def add_blocks(
-        self,
-        blocks: Sequence[tuple[str | None, Sequence[bytes | memoryview]]],
-        runs: Sequence[Sequence[Run]] | None = None,
+        self, blocks: Sequence[tuple[str | None, Chunks]], runs: Sequence[Sequence[Run]] | None = None
     ) -> range:
         """Append several blocks, each compressed by its codec, side by side by worker threads; returns their rows.
 
         runs: of each block those chunks that are measured.
         """
         first = len(self)
-        codecs = [codec for codec, _ in blocks]
-        raws = [chunks[0] if len(chunks) == 1 else b"".join(chunks) for _, chunks in blocks]
-        wanted = [()] * len(codecs) if runs is None else runs
-        packed: Iterator[_Packed] = map(_pack, codecs, raws, wanted)
-        if any(codecs):
+        wanted: Sequence[Sequence[Run]] = [()] * len(blocks) if runs is None else runs
+        work = [(codec, chunks, asked) for (codec, chunks), asked in zip(blocks, wanted, strict=True)]
+        packed: Iterator[_Packed] = itertools.starmap(_pack, work)
+        if len(work) > 1 and any(codec for codec, _ in blocks):
             with suppress(RuntimeError):  # the interpreter is ending, and starts no more work in threads
-                packed = self._workers.map(_pack, codecs, raws, wanted)
+                packed = self._workers.map(_pack, *zip(*work, strict=True))
         found: list[list[Measured | None]] = []
-        blocks_of = zip(codecs, raws, _noting(packed, found), strict=True)
-        while together := list(itertools.islice(blocks_of, TOGETHER)):
-            if any(codec is None and len(stored) > LARGE for codec, _, stored in together):
-                for codec, raw, stored in together:
-                    self._append(codec, stored, len(raw))
+        while together := list(itertools.islice(packed, TOGETHER)):
+            found += [block.measured for block in together]
+            if any(block.codec is None and block.size > LARGE for block in together):
+                for block in together:
+                    self._append(block.codec, _joined(block.stored), block.size)
                 continue
-            offset = self.part.append(*[stored for _, _, stored in together])
-            for codec, raw, stored in together:
-                offset += self._stored_sizes[self._note(codec, offset, len(stored), len(raw), crc32c(stored))]
+            offset = self.part.append(*[stored for block in together for stored in block.stored])
+            for codec, _, size, stored_size, checksum, _ in together:
+                self._note(codec, offset, stored_size, size, checksum)
+                offset += stored_size
         rows = range(first, len(self))
         for row, asked, answer in zip(rows, wanted, found, strict=True):
             self.figures.add(row, asked, answer)
@@ -172,10 +201,10 @@ class LayerPart:
         self._crcs.append(checksum)
         return len(self) - 1
 
-    def read_block(self, row: int, cache: BlockCache) -> memoryview:
-        """A block unpacked, from the cache or the file."""
+    def read_block(self, row: int, cache: BlockCache, *, keep: bool = True) -> memoryview:
+        """As `Layer.read_block`; what is in the making is kept."""
         if self._heir is not None:
-            return self._heir.read_block(row, cache)
+            return self._heir.read_block(row, cache, keep=keep)
         return cache.load((self.serial, row), lambda: self._unpack(row))
 
     def is_large(self, row: int) -> bool:
@@ -294,21 +323,6 @@ class LayerPart:
         self._workers.shutdown()
         if self._part is not None:
             self._part.close()
-
-
-_Packed = tuple[bytes | memoryview, list[Measured | None]]
-
-
-def _pack(codec: str | None, raw: bytes | memoryview, runs: Sequence[Run]) -> _Packed:
-    """A block as it is stored, and what was measured of it."""
-    return compress(codec, raw), measure_runs(raw, runs)
-
-
-def _noting(packed: Iterable[_Packed], found: list[list[Measured | None]]) -> Iterator[bytes | memoryview]:
-    """The blocks; `found` gets what was measured of each."""
-    for stored, measured in packed:
-        found.append(measured)
-        yield stored
 
 
 def _column(values: array[int], last: int, dtype: type) -> np.ndarray:

@@ -183,8 +183,9 @@ class Pool:
         self.release(array, (coord,))
         array.put(coord, change)
         if isinstance(change.content, bytes | memoryview):
-            self.raw[array, coord] = len(change.content)
-            self.raw_size += len(change.content)
+            size = len(change.content)
+            self.raw[array, coord] = size
+            self.raw_size += size
         elif isinstance(change.content, Spilled):
             self.spilled[array, coord] = len(change.content)
             self.spilled_size += len(change.content)
@@ -250,7 +251,11 @@ class Pool:
         return batch
 
     def _pack_batch(self, batch: list[Pending]) -> None:
-        batch = [pending for pending in self._in_old_order(batch) if not self._unchanged(pending)]
+        olds = [(old, pending) for pending in batch if (old := _old_ref(pending)) is not None]
+        # in the order of the blocks that the old chunks lie in, so that each is unpacked once
+        olds.sort(key=lambda one: (one[0].layer.serial, one[0].row, one[0].offset))
+        unchanged = {pending for old, pending in olds if self._unchanged(pending, old)}
+        batch = [pending for pending in batch if pending not in unchanged] if unchanged else list(batch)
         batch.sort(key=lambda pending: (pending[0].name, pending[1]))
         groups = list(self._blocks(batch))
         contents = [[self._raw(pending) for pending in group] for group in groups]
@@ -291,21 +296,11 @@ class Pool:
             raise TypeError(f"chunk {pending[1]} of {pending[0].name!r} is not raw")
         return content
 
-    def _in_old_order(self, batch: list[Pending]) -> list[Pending]:
-        """In the order of the blocks that the old chunks lie in, so that each is unpacked once."""
-
-        def place(pending: Pending) -> tuple[int, int, int]:
-            old = _old_ref(pending)
-            return (0, 0, 0) if old is None else (old.layer.serial, old.row, old.offset)
-
-        return sorted(batch, key=place)
-
-    def _unchanged(self, pending: Pending) -> bool:
-        """Whether the chunk equals the committed one: then there is no change, and it is dropped."""
+    def _unchanged(self, pending: Pending, old: ChunkRef) -> bool:
+        """Whether the chunk equals the committed one, `old`: then there is no change, and it is dropped."""
         array, coord = pending
-        old = _old_ref(pending)
         raw = self._raw(pending)
-        if old is None or old.size != len(raw):
+        if old.size != len(raw):
             return False
         try:
             block = old.layer.read_block(old.row, self._cache)

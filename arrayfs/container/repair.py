@@ -22,7 +22,7 @@ from arrayfs.container.repair_layers import DOUBTFUL, LOST, WHOLE, FoundLayer, f
 from arrayfs.container.repair_target import new_container
 from arrayfs.container.stack import LayerStack, Span
 from arrayfs.errors import ArrayFSError, FormatError, LimitError, MissingObjectError
-from arrayfs.format.codecs import CODECS
+from arrayfs.format.codecs import is_known
 from arrayfs.format.model import ArrayMeta
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store import open_store
@@ -195,7 +195,7 @@ def _codec(stack: LayerStack) -> str | None:
     for layer in reversed(stack.layers):
         ours = extension_row(layer.footer)
         for row in range(len(layer.footer.blocks)):
-            if row != ours and layer.codec(row) in CODECS:
+            if row != ours and is_known(layer.codec(row)):
                 return layer.codec(row)
     return PoolOptions().codec
 

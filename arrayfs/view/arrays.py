@@ -227,9 +227,11 @@ class ZarrArray:
                 return body if isinstance(body, Draft) else Stretch(read, len(head), size)
         return self.content_of(found, place, grid, chunks)
 
-    def content_of(self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat) -> bytes | memoryview:
+    def content_of(
+        self, found: Found, place: Coord, grid: Grid, chunks: ChunkFormat, *, keep: bool = True
+    ) -> bytes | memoryview:
         """The chunk file of what was found at a stored coordinate under `grid`. Raises FormatError as `read` does."""
-        stored = self.array.fetch(found, place, grid, self.container.cache)
+        stored = self.array.fetch(found, place, grid, self.container.cache, keep=keep)
         if stored is None:
             raise FormatError(f"array {self.array.name!r}: chunk {place} is gone")
         try:

@@ -11,12 +11,14 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from arrayfs.container.array import is_plain
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
 from arrayfs.errors import ChunkFileError, NotDirectoryError, RefusedError
 from arrayfs.format.log import Op
 from arrayfs.view import removal
 from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.attr import Attr
 from arrayfs.view.content import cut, size_of
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.key_listing import chunk_keys, keys_in, names_in
@@ -152,7 +154,8 @@ class Keys:
             value = memoryview(zarr.content_of(found, place, grid, chunks))[window]
             return Reading(lambda: value, False)
         if window is WHOLE:
-            return Reading(lambda: zarr.content_of(found, place, grid, chunks), self._is_slow(found))
+            keep = not is_plain(found)
+            return Reading(lambda: zarr.content_of(found, place, grid, chunks, keep=keep), self._is_slow(found))
         content = zarr.content(coord)  # of a large one, what reads its ranges
         start, stop, _ = window.indices(size_of(content))
         return Reading(lambda: cut(content, start, max(0, stop - start)), False)
@@ -176,6 +179,12 @@ class Keys:
             if isinstance(node, tuple):
                 return node[0].file_size(node[1])
             return None if node is None else self.tree.files.size(node)
+
+    def attr(self, key: str) -> Attr | None:
+        """What stat says of a value, None if there is none."""
+        with self._container.lock:
+            node = self._find_file(key)
+            return None if node is None else self.tree.attr(node)
 
     def __contains__(self, key: object) -> bool:
         with self._container.lock:

@@ -16,18 +16,18 @@ import pytest
 
 from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError, StaleError
 from arrayfs.store import LocalStore
-from tests.t1_store.case import OpenStore, content, publish
+from arrayfs.testing import StoreTests
+from arrayfs.testing.store_case import OpenStore, content, publish
 from tests.t1_store.failing import failing
-from tests.t1_store.suite import StoreSuite
 
 
-class TestLocalStore(StoreSuite):
+class TestLocalStore(StoreTests):
     @pytest.fixture
     def open_store(self, tmp_path: Path) -> OpenStore:
         return partial(LocalStore, str(tmp_path))
 
 
-class TestLocalStoreWithoutLinks(StoreSuite):
+class TestLocalStoreWithoutLinks(StoreTests):
     """The same on a file system that has no hard links: every publishing goes through renameat2."""
 
     @pytest.fixture

@@ -14,7 +14,7 @@ from arrayfs.errors import MissingObjectError, ShortReadError
 from arrayfs.store import LocalStore
 from arrayfs.store import folder as folder_module
 from arrayfs.store import local as local_module
-from tests.t1_store.case import content, publish
+from arrayfs.testing.store_case import content, publish
 from tests.t1_store.failing import failing
 
 

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from arrayfs.store import MemoryStore
-from tests.t1_store.case import OpenStore, content
-from tests.t1_store.suite import StoreSuite
+from arrayfs.testing import StoreTests
+from arrayfs.testing.store_case import OpenStore, content
 
 
-class TestMemoryStore(StoreSuite):
+class TestMemoryStore(StoreTests):
     @pytest.fixture
     def open_store(self) -> OpenStore:
         return partial(MemoryStore, uuid.uuid4().hex)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 
 from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError, ShortReadError
 from arrayfs.store import Store
-from tests.t1_store.case import OpenStore, StoreCase, content
+from arrayfs.testing.store_case import OpenStore, StoreCase, content
 
 
-class PartSuite(StoreCase):
+class PartTests(StoreCase):
     """The promises of `Part`."""
 
     def test_append_returns_where_its_bytes_begin(self, store: Store) -> None:
         part = store.create_part("p")
         assert part.append(b"abc", bytearray(b"de")) == 0
-        assert part.append(memoryview(b"f"), np.arange(2, dtype="<u2"), b"") == 5
+        assert part.append(memoryview(b"f"), array("H", (0, 1)), b"") == 5
         assert part.append() == 10
         assert part.size == 10
         assert part.read(0, 10) == b"abcdef\0\0\1\0"

@@ -1,6 +1,6 @@
 """What every store must do, run on each of them.
 
-A test module for a store subclasses `StoreSuite` and gives the fixture `open_store`: a callable that opens the same,
+A test module for a store subclasses `StoreTests` and gives the fixture `open_store`: a callable that opens the same,
 at first empty, store once more.
 """
 
@@ -13,12 +13,12 @@ import pytest
 
 from arrayfs.errors import LockedError, MissingObjectError, ObjectExistsError
 from arrayfs.store import Store
-from tests.t1_store.blob_suite import BlobSuite
-from tests.t1_store.case import OpenStore, content, publish
-from tests.t1_store.part_suite import PartSuite
+from arrayfs.testing.blobs import BlobTests
+from arrayfs.testing.parts import PartTests
+from arrayfs.testing.store_case import OpenStore, content, publish
 
 
-class StoreSuite(BlobSuite, PartSuite):
+class StoreTests(BlobTests, PartTests):
     """The promises of `arrayfs.store.protocol`: those of blobs and parts, and these."""
 
     # Whole objects
