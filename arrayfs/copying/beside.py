@@ -18,9 +18,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from arrayfs.errors import TargetError
-from arrayfs.store.folder import rename_noreplace
+from arrayfs.store.folder import exchange, rename_noreplace
 
 _END: Final = ".arrayfs-export"
+# What renameat2 says where it, or the file system, cannot do what was asked.
+_CANNOT: Final = (errno.ENOSYS, errno.EINVAL)
 # Documents by which a directory is known to be one of Zarr, which may be replaced as a whole.
 _DOCUMENTS: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata", ".zattrs")
 
@@ -97,25 +99,33 @@ class Beside:
         except FileExistsError:
             raise TargetError(f"{self.dest} was made by somebody else meanwhile") from None
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.EINVAL):
+            if error.errno not in _CANNOT:
                 raise
             self._check()
             os.rename(self.path, self.dest)
 
     def _replace(self, parent: int) -> None:
         self._check()
-        if self._directory or self.dest.is_dir():
-            # the old one gets a name that the next export removes, should this one be killed here
-            old = self.dest.with_name(f".{self.dest.name}.{secrets.token_hex(6)}{_END}")
-            os.rename(self.dest, old)
-            try:
-                self._rename(parent)
-            except BaseException:
-                os.rename(old, self.dest)
-                raise
-            _remove(old)
-        else:
+        if not self._directory and not self.dest.is_dir():
             os.replace(self.path, self.dest)
+            return
+        try:
+            exchange(parent, self.path.name, self.dest.name)  # what was there is removed at the end, as what failed is
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+            self._replace_in_two_steps(parent)
+
+    def _replace_in_two_steps(self, parent: int) -> None:
+        """Where the file system can exchange nothing. Killed in between, this leaves both under temporary names."""
+        old = self.dest.with_name(f".{self.dest.name}.{secrets.token_hex(6)}{_END}")
+        os.rename(self.dest, old)
+        try:
+            self._rename(parent)
+        except BaseException:
+            os.rename(old, self.dest)
+            raise
+        _remove(old)
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from arrayfs.store.protocol import is_own_name
 # What link(2) answers where there are no hard links (exFAT, vfat, some network and FUSE file systems).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 
 
 class Folder:
@@ -145,10 +146,19 @@ def rename_noreplace(folder: int, old: str, new: str) -> None:
     For file systems without hard links. Raises OSError with ENOSYS or EINVAL where the kernel or the file system
     cannot do it (renameat2(2), RENAME_NOREPLACE).
     """
+    _rename_by(_RENAME_NOREPLACE, folder, old, new)
+
+
+def exchange(folder: int, one: str, other: str) -> None:
+    """Two entries of the folder (a descriptor) get each other's name, in one step. Raises OSError as above."""
+    _rename_by(_RENAME_EXCHANGE, folder, one, other)
+
+
+def _rename_by(flag: int, folder: int, old: str, new: str) -> None:
     rename: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         raise OSError(errno.ENOSYS, "the C library has no renameat2", new)
-    if rename(folder, os.fsencode(old), folder, os.fsencode(new), _RENAME_NOREPLACE):
+    if rename(folder, os.fsencode(old), folder, os.fsencode(new), flag):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), new)
 

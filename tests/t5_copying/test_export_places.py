@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import arrayfs
-from arrayfs.copying import exporting
+from arrayfs.copying import beside, exporting
 from arrayfs.copying.beside import Beside
 from arrayfs.errors import TargetError
 from tests.t4_fuse.promises import keeps
@@ -57,6 +58,37 @@ def test_what_is_there_is_refused_or_replaced_as_a_whole(container: Path, tmp_pa
     arrayfs.export_to(container, dest, overwrite=True, verify=True)
     assert state(dest) != before
     assert there(tmp_path) == [f"o.{end}"]
+
+
+def test_a_directory_is_never_out_of_its_place(
+    container: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "o.zarr"
+    arrayfs.export_to(container, dest)
+    renamed: list[tuple[str, str]] = []
+    monkeypatch.setattr(os, "rename", lambda old, new: renamed.append((str(old), str(new))))
+    arrayfs.export_to(container, dest, ["t"], overwrite=True)
+    assert not renamed
+    assert there(tmp_path) == ["o.zarr"]
+
+
+@pytest.mark.parametrize("cannot", [["exchange"], ["exchange", "rename_noreplace"]])
+def test_where_nothing_can_be_exchanged_a_directory_is_replaced_in_two_steps(
+    container: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cannot: list[str]
+) -> None:
+    dest = tmp_path / "o.zarr"
+    arrayfs.export_to(container, dest)
+    before = state(dest), dest.stat().st_ino
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "not here")
+
+    for name in cannot:
+        monkeypatch.setattr(beside, name, refuse)
+    arrayfs.export_to(container, dest, overwrite=True)
+    assert state(dest) == before[0]
+    assert dest.stat().st_ino != before[1]
+    assert there(tmp_path) == ["o.zarr"]
 
 
 def test_a_directory_that_is_no_store_is_not_replaced(container: Path, tmp_path: Path) -> None:
