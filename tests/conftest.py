@@ -28,6 +28,12 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
     return lambda line: record_property(_TOLD, line)
 
 
+def pytest_configure() -> None:
+    """Have SIGINT mean something, here and in what the tests start: a shell's job in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
     lines = [

@@ -85,7 +85,7 @@ class Container(CatchingUp):
         self._gone: set[str] = set()
         self._tags: list[TagChange] = []
         self._lookout = Lookout(store, names)
-        self._closed = False
+        self.closed = False
         self._borrowed = False
         # tells compactions that changes are based on the newest layer; None for a reader
         self._hold: Hold | None = None
@@ -370,9 +370,9 @@ class Container(CatchingUp):
 
     def close(self) -> None:
         """Let go of files and locks. What is not committed is kept as `{stem}.part-ID`, without a promise."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         with suppress(OSError, ArrayFSError):  # a left-over is removed by the next writer
             self._look_back()
             if not self.dirty:

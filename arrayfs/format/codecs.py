@@ -156,7 +156,7 @@ def _lz4_unpack(data: bytes | memoryview, out: memoryview) -> None:
     try:
         size = cramjam.lz4.decompress_block_into(data, out)
     except cramjam.DecompressionError as error:
-        raise FormatError(f"codec lz4: {error}") from None
+        raise FormatError("codec lz4: the block is damaged, or has more content than it says") from error
     if size != len(out):
         raise FormatError(f"codec lz4: content of {size} bytes, {len(out)} expected")
 

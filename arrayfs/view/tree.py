@@ -379,9 +379,12 @@ class Tree(Nodes):
         """What was closed is about to be a version."""
 
     def close(self) -> CommitReport | None:
-        """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way."""
+        """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way.
+
+        Nothing happens where the container is closed: what was not committed then is left to the journal.
+        """
         try:
-            return None if self.read_only else self.commit()
+            return None if self.read_only or self.container.closed else self.commit()
         finally:
             self.container.close()
 

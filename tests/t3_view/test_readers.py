@@ -201,7 +201,7 @@ def test_damaged_chunk_is_an_error_of_the_read_and_not_of_the_open(tree: Tree, m
     place = array(tree).array.index.place((0,))
     assert place is not None
     ref = array(tree).array.index.ref(place)
-    monkeypatch.setattr(type(ref.layer), "read_block", lambda layer, row, cache: memoryview(b""))
+    monkeypatch.setattr(type(ref.layer), "read_block", lambda *_, **__: memoryview(b""))
     with pytest.raises(FormatError, match=r"array .*A.*chunk"):
         handle.read(0, 9)
     handle.release()

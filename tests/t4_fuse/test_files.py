@@ -235,7 +235,9 @@ def test_whole_trees(mounted: Mounted, tmp_path: Path) -> None:
 def test_the_control_directory(mounted: Mounted) -> None:
     (mounted / "f").write_bytes(b"")
     assert os.listdir(mounted.mountpoint) == ["f"]
-    assert sorted(os.listdir(mounted / ".arrayfs")) == ["commit", "log", "lost+found", "status.json", "versions"]
+    assert sorted(os.listdir(mounted / ".arrayfs")) == [
+        *("arrays", "commit", "log", "lost+found", "status.json", "versions")
+    ]
     assert mounted.status()["dirty"]["unsettled_files"] == 1  # type: ignore[index]
     for change in (
         lambda: os.mkdir(mounted / ".arrayfs/x"),

@@ -139,7 +139,7 @@ def test_two_files_with_one_number(base: Path, other: str) -> None:
 
 @defends("A sidecar that was made on top of another layer than the one below it is refused by name.")
 def test_a_sidecar_of_another_container() -> None:
-    one, other = of_ours().values()
+    one, other, *_ = of_ours().values()
     with pytest.raises(FormatError, match=r"t\.1\.af: was made on top of layer"):
         open_files({"t.af": one["t.af"], "t.1.af": other["t.1.af"]})
 
