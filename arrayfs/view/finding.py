@@ -6,12 +6,13 @@ What the shells call is `tree.py`, which this is the lower half of; what changes
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from arrayfs.container.container import Container
 from arrayfs.container.grid import Coord
-from arrayfs.errors import FormatError, NotDirectoryError, ReadOnlyError, StaleError
+from arrayfs.errors import FormatError, NotDirectoryError, ReadOnlyError, RefusedError, StaleError
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.control import Control
 from arrayfs.view.documents import NAMES, Documents
@@ -47,6 +48,9 @@ class Nodes:
         self.synthetic: dict[tuple[int, str], File] = {}
         self._last_directory = self.root  # names are mostly looked up in one directory again and again
         self.on_invalidate: Invalidate | None = None
+        self.warnings: list[str] = list(container.warnings)
+        self._last_ns = 0
+        self._touched: dict[Directory, None] = {}
 
     def node(self, ino: int) -> Found:
         """What an inode number stands for: an object, or an untouched chunk. Raises StaleError if it is gone."""
@@ -226,6 +230,41 @@ class Nodes:
                 file.bindings.clear()
         if left and self.on_invalidate is not None:
             self.on_invalidate([], [(directory.ino, name) for name in left if name not in directory.children])
+
+    # --- used by all parts of the tree -----------------------------------------------------------------------------
+
+    def watched(self) -> Iterable[Directory]:
+        """Directories in which something came or went since the last commit."""
+        return self._touched
+
+    def watch(self, directory: Directory) -> None:
+        """At the next commit, see whether this directory's array is gone, and whether it needs a marker."""
+        self._touched[directory] = None
+
+    def now(self) -> int:
+        """The time, growing with every call (nanosecond clocks may stand still between two)."""
+        self._last_ns = max(time.time_ns(), self._last_ns + 1)
+        return self._last_ns
+
+    def warn(self, text: str) -> None:
+        """Note something that the user should know; shown in `.arrayfs/status.json`."""
+        self.warnings.append(text)
+
+    def path_of(self, binding: Binding) -> Components:
+        """The names from the root down to a file."""
+        return (*binding.directory.path(), binding.name)
+
+    def check_change(self, name: str | None) -> None:
+        """Raise ReadOnlyError, or RefusedError for a name that cannot be made."""
+        self.container.check_writable()
+        if name is None:
+            return
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            raise RefusedError(errno.EILSEQ, f"{name!r} is not UTF-8, which the container's names are") from None
+        if size > 255:
+            raise RefusedError(errno.ENAMETOOLONG, f"a name of {size} bytes; 255 is the limit")
 
 
 def _is_given(directory: Directory) -> bool:

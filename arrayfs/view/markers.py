@@ -7,15 +7,12 @@ is implied and is as directories are has none. Nor has one between the chunks of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array
+from arrayfs.container.container import Container
 from arrayfs.format.model import AttributeValue
 from arrayfs.view import plain
 from arrayfs.view.nodes import DIRECTORY_MODE, Directory, File
-
-if TYPE_CHECKING:
-    from arrayfs.view.tree import Tree
 
 
 def name_of(directory: Directory) -> str:
@@ -33,9 +30,8 @@ def read(directory: Directory, marker: Array) -> None:
         directory.mtime_ns = directory.told_ns = mtime_ns
 
 
-def write(tree: Tree, directories: Iterable[Directory]) -> None:
+def write(container: Container, directories: Iterable[Directory]) -> None:
     """Have a marker for each of these directories that needs one, and for no other."""
-    container = tree.container
     for directory in directories:
         attributes = _attributes(directory)
         if directory.removed or not (attributes or _is_needed(directory)):

@@ -1,8 +1,8 @@
 """A container as a tree of files, by inode number: the one core under mount, Zarr store and command line.
 
 Every public method takes the container's lock, so any thread may call. Names are shown names (`paths.py`); inode
-numbers are those of `numbers.py`. How nodes are found is in `finding.py`, what changes names in `namespace.py`, content
-in `files.py`, documents in `documents.py`.
+numbers are those of `numbers.py`. How nodes are found is in `finding.py`, what stat says of them in `stating.py`,
+commits in `committing.py`, what changes names in `namespace.py`, content in `files.py`, documents in `documents.py`.
 """
 
 from __future__ import annotations
@@ -10,34 +10,27 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
-from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
-from arrayfs.container.exchange import ids_of
-from arrayfs.container.grid import Coord
-from arrayfs.container.journal import uncommitted
-from arrayfs.container.prepare import prepare
-from arrayfs.container.stack import LayerStack
-from arrayfs.errors import ArrayFSError, IsDirectoryError, NoEntryError, RefusedError, StaleError
+from arrayfs.errors import IsDirectoryError, RefusedError, StaleError
 from arrayfs.format.log import Op
-from arrayfs.view import markers, plain
 from arrayfs.view.adoption import Adoption
-from arrayfs.view.arrays import STAT_BLOCK, ZarrArray
-from arrayfs.view.attr import Attr, kept_time
+from arrayfs.view.arrays import ZarrArray
+from arrayfs.view.attr import Attr
+from arrayfs.view.committing import Committing
 from arrayfs.view.consolidated import ConsolidatedDocuments
 from arrayfs.view.control import Control
-from arrayfs.view.documents import FILE_ARRAY, Documents
+from arrayfs.view.documents import Documents
 from arrayfs.view.exchanging import exchange
 from arrayfs.view.files import Files
-from arrayfs.view.finding import Found, Nodes
+from arrayfs.view.finding import Found
 from arrayfs.view.following import Following
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.listing import OpenDirectory
 from arrayfs.view.namespace import Namespace
-from arrayfs.view.nodes import DIRECTORY_LINKS, FILE_MODE, Binding, Components, Directory, File, ctime_of
+from arrayfs.view.nodes import FILE_MODE, Directory, File
 from arrayfs.view.numbers import InodeNumbers
 from arrayfs.view.paths import CONTROL_NAME
 from arrayfs.view.populate import populate
@@ -47,14 +40,10 @@ from arrayfs.view.untouched import attr_of, reader_of
 from arrayfs.view.versions import VersionListing
 from arrayfs.view.whole_arrays import WholeReader
 
-# Computed chunk directories that an array keeps at hand.
-PASSING_LIMIT = 256
-
-Invalidate = Callable[[Iterable[int], Iterable[tuple[int, str]]], None]
 T = TypeVar("T")
 
 
-class Tree(Nodes):
+class Tree(Committing):
     """The tree of one open container.
 
     on_invalidate: called with inode numbers whose content, and (directory, name) pairs whose meaning, changed otherwise
@@ -70,19 +59,16 @@ class Tree(Nodes):
         self.consolidated = ConsolidatedDocuments(self)
         self.stored_documents = StoredDocuments(self)
         self.files = Files(self)
-        self.warnings: list[str] = list(container.warnings)
         # names of arrays that make group documents appear above them
         self.counted: set[str] = set()
         # inodes of documents that may show something else because another file changed
         self.changing: set[int] = set()
         # files that are open for writing
         self.being_written: dict[File, None] = {}
-        self._last_ns = 0
         # held by the one commit that is under way, before the container's lock is
         self._committing = threading.RLock()
         self.adoption = Adoption(self)
         self.namespace = Namespace(self)
-        self._touched: dict[Directory, None] = {}
         populate(self)
         self.control = Control(self)
         self.following = container.follower = Following(self)
@@ -100,84 +86,6 @@ class Tree(Nodes):
                 found = self.find(directory, name)
                 attr = None if found is None else self.attr(found)
             return attr
-
-    def getattr(self, ino: int) -> Attr:
-        """Attributes of an inode. Raises StaleError if it is gone."""
-        if ino >= self.lent_from:
-            return self.control.versions.getattr(ino)
-        with self.container.lock:
-            return self.attr(self.node(ino))
-
-    def mode(self, ino: int) -> int:
-        """Type and permissions of an inode: asked at every open by a user who is not root."""
-        if ino >= self.lent_from:
-            return self.control.versions.getattr(ino).mode
-        with self.container.lock:
-            node = self.node(ino)
-            return FILE_MODE if isinstance(node, tuple) else self.attr(node).mode
-
-    def setattr(
-        self,
-        ino: int,
-        *,
-        size: int | None = None,
-        mode: int | None = None,
-        atime_ns: int | None = None,
-        mtime_ns: int | None = None,
-    ) -> Attr:
-        """Change size (bytes), permissions or times. Times of access are not kept."""
-        with self.container.lock:
-            self.check_change(None)
-            node = self.node(ino)
-            if mtime_ns is not None:
-                mtime_ns = kept_time(mtime_ns)
-            if isinstance(node, Directory):
-                self._set_of_directory(node, mode, mtime_ns)
-                return self.attr(node)
-            file = self.file(node)
-            if size is not None:
-                self._truncate(file, size)
-            if mode is not None:
-                self.control.refuse_mode(file)
-                file.mode = (file.mode & ~0o7777) | (mode & 0o7777)
-            if mtime_ns is not None:
-                self._set_time(file, mtime_ns)
-            if mode is not None or mtime_ns is not None:
-                self.changed(file)
-                self.files.store_attributes(file)
-            return self.attr(file)
-
-    def _set_of_directory(self, directory: Directory, mode: int | None, mtime_ns: int | None) -> None:
-        own = directory is self.control.directory or self.control.arrays.owns(directory)
-        if own or (mode is None and mtime_ns is None):
-            return
-        directory = self.materialise(directory)
-        if mtime_ns is not None:
-            directory.mtime_ns = directory.told_ns = mtime_ns
-        if mode is not None:
-            directory.mode = (directory.mode & ~0o7777) | (mode & 0o7777)
-        self.changed(directory)
-        self.watch(directory)
-
-    def changed(self, node: Directory | File) -> None:
-        """Something else of a node than its content has changed."""
-        node.changed = node.mtime_ns, self.now()
-
-    def _truncate(self, file: File, size: int) -> None:
-        self.control.refuse_change(file)
-        if self.control.owns(file):
-            return  # programs empty a file before they write to it; there is nothing in this one
-        file.mtime_ns = self.now()
-        file.authors |= {None}
-        self.files.truncate(file, size)
-        if not file.writers:
-            self.files.judge(file, final=True)
-
-    def _set_time(self, file: File, mtime_ns: int) -> None:
-        file.mtime_ns = mtime_ns
-        for binding in file.bindings:
-            if binding.zarr is not None:
-                binding.zarr.array.set_mtime(binding.zarr.stored(binding.coord), mtime_ns)
 
     def create(self, parent: int, name: str, mode: int, exclusive: bool) -> Attr:
         """Make an empty file, or answer with the one that is there unless `exclusive`."""
@@ -252,7 +160,7 @@ class Tree(Nodes):
             self.check_change(new_name)
             node = self.node(ino)
             if isinstance(node, Directory):
-                raise RefusedError(1, "a directory has one name")
+                raise RefusedError(errno.EPERM, "a directory has one name")
             return self.attr(self.namespace.link(self.file(node), self.directory(new_parent), new_name))
 
     def open(self, ino: int, *, write: bool, truncate: bool) -> OpenFile | ChunkReader | WholeReader:
@@ -323,114 +231,11 @@ class Tree(Nodes):
             with self.container.lock:
                 self.control.arrays.forget(node)
 
-    def commit(self, message: str = "") -> CommitReport | None:
-        """Make all that was closed a new version. None: nothing had changed.
-
-        Others go on while the bulk of it is packed and synced, and wait for the rest. Raises what the medium does, and
-        ConflictError; the changes are kept then.
-        """
-        with self._committing:
-            try:
-                self.prepare()
-                with self.container.lock:
-                    return self.commit_prepared(message)
-            except (ArrayFSError, OSError) as error:
-                self.warn(f"commit failed: {error}")
-                raise
-
-    def prepare(self) -> None:
-        """Do the long part of a commit, while others read and write."""
-        for file in list(self.files.unsettled):
-            with self.container.lock:
-                self.files.settle(file)
-        prepare(self.container)
-
-    def commit_prepared(self, message: str) -> CommitReport | None:
-        """Do the rest of a commit. Called with the lock."""
-        self.files.settle_all()
-        self.adoption.drop_gone()
-        markers.write(self, self._touched)
-        self.consolidated.settle()
-        self._touched.clear()
-        report = self.container.commit(message)
-        self.files.spill.slots.trim()
-        if report is not None:
-            self.control.committed(report, message)
-        return report
-
-    def refresh(self) -> bool:
-        """Show what others committed since; whether there was anything.
-
-        A writer that has changes, or files open for writing, goes on with the version that it began with.
-        """
-        with self.container.lock:
-            if self.being_written or self.files.unsettled:
-                self.container.follow_files()
-                return False
-            found = self.container.refresh(wait=False)
-            if not found:
-                self.following.tell()
-            return found
-
-    def moving(self, stack: LayerStack) -> None:
-        """The tree is about to go on from another version."""
-
-    def publishing(self) -> None:
-        """What was closed is about to be a version."""
-
-    def close(self) -> CommitReport | None:
-        """Commit, if writable, and close the container. Raises what the commit raises; files are closed either way.
-
-        Nothing happens where the container is closed: what was not committed then is left to the journal.
-        """
-        try:
-            return None if self.read_only or self.container.closed else self.commit()
-        finally:
-            self.container.close()
-
-    def others_are_writing(self) -> bool:
-        """Whether other writers of the container, wherever they are, have changes that they did not commit."""
-        status = self.journal_status()
-        own = None if status is None else status["file"]
-        container = self.container
-        found = uncommitted(container.store, container.names, ids_of(container.stack.layers))
-        return any(name != own for name, _ in found)
-
-    def sync(self) -> None:
-        """Have all that was acknowledged survive a loss of power. Without a journal only a commit does that."""
-
-    def journal_status(self) -> dict[str, object] | None:
-        """What the status says of the journal; a tree without one: None."""
-        return None
-
     # --- parts of the calls -------------------------------------------------------------------------------------------
 
     def change_whole(self, op: Op, act: Callable[[], T], path: str, data: bytes | memoryview = b"") -> T:
         """Do something to a whole file, or all below a directory, by its path (`keys.py`). The caller has the lock."""
         return act()
-
-    def attr(self, node: Directory | File | tuple[ZarrArray, Coord]) -> Attr:
-        """What stat says of a node."""
-        if isinstance(node, tuple):
-            return node[0].attr(node[1])
-        if isinstance(node, Directory):
-            return Attr(node.ino, node.mode, 0, 0, node.mtime_ns, DIRECTORY_LINKS, ctime_of(node))
-        if not node.checked:
-            self.stored_documents.check(node)
-        binding = node.bindings[0] if node.bindings else None
-        if binding is not None and binding.zarr is not None and node.draft is None:
-            chunk = binding.zarr.attr(binding.coord)
-            return Attr(
-                node.ino, node.mode, chunk.size, chunk.blocks, node.mtime_ns, len(node.bindings), ctime_of(node)
-            )
-        size = self.files.size(node)
-        draft = node.draft
-        below = size if draft is None else draft.base_size
-        if below and binding is not None and binding.array is not None:
-            below = binding.array.stored_bytes()
-        taken = below if draft is None else min(size, below + draft.changed_size)
-        blocks = -(-taken // STAT_BLOCK)
-        return Attr(node.ino, node.mode, size, blocks, node.mtime_ns, len(node.bindings), ctime_of(node))
 
     def closed(self, file: File) -> None:
         """The last handle of a file was released: keep of it only what has to stay."""
@@ -447,10 +252,6 @@ class Tree(Nodes):
             return
         if file.mtime_ns == zarr.array.mtime_ns(zarr.stored(binding.coord)) and zarr.files.get(binding.coord) is file:
             del zarr.files[binding.coord]
-
-    def watched(self) -> Iterable[Directory]:
-        """Directories in which something came or went since the last commit."""
-        return self._touched
 
     def content(self, file: File) -> bytes | memoryview:
         """The whole content of a file as it was last judged."""
@@ -473,35 +274,6 @@ class Tree(Nodes):
     def release_chunks(self, zarr: ZarrArray) -> None:
         """Chunk files become plain files."""
         self.adoption.release_chunks(zarr)
-
-    def watch(self, directory: Directory) -> None:
-        """At the next commit, see whether this directory's array is gone, and whether it needs a marker."""
-        self._touched[directory] = None
-
-    def now(self) -> int:
-        """The time, growing with every call (nanosecond clocks may stand still between two)."""
-        self._last_ns = max(time.time_ns(), self._last_ns + 1)
-        return self._last_ns
-
-    def warn(self, text: str) -> None:
-        """Note something that the user should know; shown in `.arrayfs/status.json`."""
-        self.warnings.append(text)
-
-    def path_of(self, binding: Binding) -> Components:
-        """The names from the root down to a file."""
-        return (*binding.directory.path(), binding.name)
-
-    def check_change(self, name: str | None) -> None:
-        """Raise ReadOnlyError, or RefusedError for a name that cannot be made."""
-        self.container.check_writable()
-        if name is None:
-            return
-        try:
-            size = len(name.encode())
-        except UnicodeEncodeError:
-            raise RefusedError(84, f"{name!r} is not UTF-8, which the container's names are") from None
-        if size > 255:
-            raise RefusedError(36, f"a name of {size} bytes; 255 is the limit")
 
 
 class PastTree(Tree):
@@ -526,6 +298,3 @@ def open_tree(
     except BaseException:
         container.close()
         raise
-
-
-__all__ = ["FILE_ARRAY", "NoEntryError", "Tree", "open_tree", "plain"]

@@ -10,7 +10,8 @@ import pytest
 
 from arrayfs.container.container import Container
 from arrayfs.errors import RefusedError
-from arrayfs.view.tree import OpenFile, Tree, open_tree
+from arrayfs.view.handles import OpenFile
+from arrayfs.view.tree import Tree, open_tree
 from tests.t4_fuse.promises import keeps
 
 WHOLE = 1 << 20

@@ -12,7 +12,8 @@ from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
 from arrayfs.format.attributes import attribute_from_python
 from arrayfs.format.model import AttributeValue, DType
-from arrayfs.view.tree import FILE_ARRAY, Tree, open_tree
+from arrayfs.view.documents import FILE_ARRAY
+from arrayfs.view.tree import Tree, open_tree
 from tests.t3_view.test_documents_over_mounts import listed, read, reopened, unlink, write
 from tests.t3_view.tree_model import v2, v3
 
