@@ -171,7 +171,8 @@ def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, H
     while True:
         stack = open_stack(store, names)
         with store.lock(names.lock):
-            still = stack.newest.blob.is_current()
+            # all of them: whoever exchanged the others may have ended when the newest had its new name and its old one
+            still = all(layer.blob.is_current() for layer in stack.layers)
             if still and (len(sidecars(store, names)) < len(stack.layers) or not _finish(store, names)):
                 with suppress(MissingObjectError):  # cut off at its end, or at its beginning: a killed put of it
                     store.delete(names.exchange)

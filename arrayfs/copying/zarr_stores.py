@@ -114,7 +114,7 @@ def icechunk_at(path: str, branch: str | None, tag: str | None, snapshot: str | 
         repository = icechunk.Repository.open(icechunk.local_filesystem_storage(path))
         wanted = {"branch": branch, "tag": tag, "snapshot_id": snapshot}
         said = {key: value for key, value in wanted.items() if value is not None} or {"branch": "main"}
-        session = repository.readonly_session(**said)  # type: ignore[arg-type]
+        session = repository.readonly_session(**said)
     except Exception as error:  # Icechunk has one error for all, and ValueError for some
         raise SourceError(f"{path}: Icechunk cannot open it: {error}") from error
     return ZarrStoreKeys(session.store, "", path)

@@ -20,15 +20,18 @@ from typing import Any, Final
 
 from arrayfs.errors import MountError
 from arrayfs.fuse.incidents import Incidents
+from arrayfs.fuse.wire import handle_of, inode_of
 
 KEPT: Final = 1000  # lines in memory
 
 # Operations whose answer is a new handle, and how to find it there.
 _NEW_HANDLE: Final[dict[str, Callable[[Any], int]]] = {
-    "open": lambda answer: int(answer.fh),
-    "create": lambda answer: int(answer[0].fh),
+    "open": handle_of,
+    "create": lambda answer: handle_of(answer[0]),
     "opendir": int,
 }
+# Operations that are told a name, and answer what it stands for.
+_NEW_NODE: Final = frozenset({"lookup", "create", "mkdir", "mknod", "symlink"})
 
 
 class UsageLog:
@@ -99,9 +102,8 @@ class UsageLog:
             inode, pid = opened if inode is None else inode, opener if pid is None else pid
         if operation in ("release", "releasedir"):
             self._openers.pop(arguments["fh"], None)
-        if inode is None and answer is not None:
-            entry = answer[1] if operation == "create" else answer
-            inode = getattr(entry, "st_ino", None)
+        if inode is None and operation in _NEW_NODE and answer is not None:
+            inode = inode_of(answer[1] if operation == "create" else answer)
         if answer is not None and operation in _NEW_HANDLE and inode is not None:
             self._openers[_NEW_HANDLE[operation](answer)] = inode, pid
         return inode, pid

@@ -66,6 +66,16 @@ MODE_AT: Final = 15
 Opened = Any
 
 
+def inode_of(entry: Entry) -> int:
+    """The number of the node that a handler answered."""
+    return int(entry[0] if isinstance(entry, tuple) else entry.st_ino)
+
+
+def handle_of(opened: Opened) -> int:
+    """The handle that a handler answered."""
+    return int(opened[0] if isinstance(opened, tuple) else opened.fh)
+
+
 def timeout(seconds: float) -> tuple[int, int]:
     """Whole seconds, and the rest in nanoseconds."""
     return int(seconds), int(seconds % 1 * NS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from arrayfs.errors import ChecksumError, ConflictError, FormatError, VersionErr
 from arrayfs.format.extension_model import Extension
 from arrayfs.store import MemoryStore
 from arrayfs.store.local import LocalPart
+from arrayfs.store.protocol import Lock
 from tests.conftest import Tell
 from tests.t2_container.faults import FaultStore, Stop, VisitedFault, is_locked, use
 from tests.t2_container.making import (
@@ -516,6 +519,47 @@ def test_a_process_that_stops_at_any_store_call_leaves_the_same_content(
     assert seen[-1] == [3, 6, 7]
     assert seen == sorted(seen, key=len, reverse=True)
     tell(f"{len(seen)} states after a compaction was stopped")
+
+
+def test_a_writer_that_waited_for_one_that_stops_at_any_store_call_goes_on_from_what_it_left(
+    monkeypatch: pytest.MonkeyPatch, history: tuple[dict[str, bytes], dict[int, State]], tell: Tell
+) -> None:
+    """It had opened the files as they were before."""
+    objects, states = history
+    for at in range(1, (count := len(calls_of(monkeypatch, objects, run))) + 1):
+        store = FaultStore(objects)
+        store.fault.at, store.fault.late = at, bool(at % 2)
+        url, waiting = use(monkeypatch, store), WaitingStore(store.inner)
+        waiting.until = partial(_stopped, url)
+        names = opening.ContainerNames("t")
+        stack, hold = opening.open_for_writing(waiting, names)
+        late = Container(waiting, names, stack, SMALL, read_only=False)
+        late._hold = hold
+        assert waiting.waited
+        assert state(late) == states[7]
+        late.close()
+        assert after_next_writer(monkeypatch, store.left(unsynced=False), states)
+    tell(f"{count} writers waited for a compaction that was stopped")
+
+
+class WaitingStore(MemoryStore):
+    """Somebody else has its lock when it is first asked for, until `until` has returned."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__(inner.url.removeprefix("memory://"))
+        self.until: Callable[[], None] = lambda: None
+        self.waited = False
+
+    def lock(self, name: str) -> Lock:
+        if not self.waited:
+            self.waited = True
+            self.until()
+        return super().lock(name)
+
+
+def _stopped(url: str) -> None:
+    with pytest.raises(Stop):
+        run(url)
 
 
 def test_a_process_that_stops_within_a_put_leaves_no_file_for_ever(

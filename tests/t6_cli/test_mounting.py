@@ -246,7 +246,7 @@ def test_log_stderr_stays_with_the_terminal_of_the_caller(place: Place, tmp_path
 
 
 def test_what_was_asked_is_in_the_status_and_the_usage_log(place: Place, tmp_path: Path) -> None:
-    place.mount("--usage-log", str(tmp_path / "usage"))
+    place.mount("--usage-log", str(tmp_path / "usage"), "--log", str(tmp_path / "log"))
     (place / "note").write_text("x" * 1000)
     assert not (place / "absent").exists()
     figures = json.loads(place.run("status", "--json", place.mountpoint).stdout)["operations"]
@@ -264,7 +264,14 @@ def test_what_was_asked_is_in_the_status_and_the_usage_log(place: Place, tmp_pat
     made = next(line for line in lines if line["op"] == "create")
     assert (made["path"], made["pid"], made["errno"]) == ("note", os.getpid(), 0)
     assert "absent" in [line.get("path") for line in lines if line["errno"] == errno.ENOENT]
+    with (place / "note").open("rb") as note:
+        note.read()
+    asked = [json.loads(line) for line in (place / ".arrayfs/log").read_bytes().splitlines()]
+    inode = (place / "note").stat().st_ino
+    assert {line["op"] for line in asked if line.get("inode") == inode} >= {"create", "write", "release", "open"}
+    assert all(line["inode"] for line in asked if line["op"] in ("lookup", "create", "open") and not line["errno"])
     place.umount()
+    assert "nobody expected this" not in (tmp_path / "log").read_text()
 
 
 @keeps(".arrayfs/log has the last 1000 operations of a mount with a usage log, and is empty without one.")
