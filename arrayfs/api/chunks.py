@@ -22,7 +22,8 @@ from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, f
 from arrayfs.container.array import Array, Change, Found, is_plain
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkRef
-from arrayfs.container.pool import OWN_BLOCK_SIZE, PACK_BATCH
+from arrayfs.container.large import OWN_BLOCK_SIZE
+from arrayfs.container.pool import PACK_BATCH
 from arrayfs.errors import FormatError
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.grid import Coord, Grid, grid_of
 from arrayfs.container.index import FEW, ChunkIndex, ChunkRef, build_index
-from arrayfs.container.large import ReadRange, Spilled
+from arrayfs.container.large import OWN_BLOCK_SIZE, ReadRange, Spilled
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
 from arrayfs.container.stack import Span, attributes_of
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.chunkdata import check_size, recut, stored_size
 from arrayfs.format.model import AttributeValue, DType, FillValue
-
-_PLAIN_FROM = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +391,7 @@ def is_plain(ref: ChunkRef) -> bool:
     fast as new memory could be had to keep it in (scripts/bench --store).
     """
     layer, row, _, size = ref
-    return size >= _PLAIN_FROM and layer.block_size(row) == size and layer.codec(row) is None
+    return size >= OWN_BLOCK_SIZE and layer.block_size(row) == size and layer.codec(row) is None
 
 
 def check_place(ref: PackedRef | ChunkRef) -> None:

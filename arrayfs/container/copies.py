@@ -34,17 +34,24 @@ class BlockCopies:
 
     def numbers(self, part: LayerPart, layer: Layer, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
         """The rows in the part of the copies of blocks, made where there is none; NO_BLOCK for what cannot be read."""
+        self.add(part, layer, rows)
+        numbers = np.full(len(rows), NO_BLOCK, np.uint32)
+        readable = rows >= 0
+        numbers[readable] = self._of(layer)[rows[readable]]
+        return numbers
+
+    def add(self, part: LayerPart, layer: Layer, rows: NDArray[np.int64]) -> None:
+        """Copy those of a layer's blocks that are not copied yet."""
         for row in self.missing(layer, rows).tolist():
-            self.copy(part, layer, row)
-        return np.where(rows < 0, NO_BLOCK, self._of(layer)[rows]).astype(np.uint32)
+            self._copy(part, layer, row)
 
     def missing(self, layer: Layer, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of a layer's blocks that are not copied yet, each once."""
         there: NDArray[np.int64] = np.unique(rows[rows >= 0])
         return np.compress(self._of(layer)[there] == _NOT_COPIED, there)
 
-    def copy(self, part: LayerPart, layer: Layer, row: int) -> None:
-        """Copy one block. Damage stays damage: what cannot be read is not there under the new name either."""
+    def _copy(self, part: LayerPart, layer: Layer, row: int) -> None:
+        """Damage stays damage: what cannot be read is not there under the new name either."""
         codec, size = layer.codec(row), layer.block_size(row)
         try:
             if layer.stored_size(row) > LARGE:

@@ -154,7 +154,7 @@ def figures_at(index: ChunkIndex, places: Chosen, spec: ArraySpec) -> Figures | 
             coords = index.grid.coords(index.keys[places][chosen])
             then = Grid(entry.meta.shape, entry.meta.chunk_shape)
             some = some.where(then.elements(coords) == index.grid.elements(coords))
-        out.lows[chosen], out.highs[chosen], out.nulls[chosen] = some.lows, some.highs, some.nulls
+        out.put(chosen, some)
         any_known |= bool(some.known.any())
     return out if any_known else None
 
@@ -183,9 +183,7 @@ def completed(part: LayerPart, table: ChunkTable, figures: Figures | None, spec:
             continue
         block = part.read_block(row, cache)
         for some, run in runs_at(meaning, table.offsets[mine], table.sizes[mine]):
-            found = as_figures(meaning, measure(block, run), run.chunks)
-            for name in ("lows", "highs", "nulls"):
-                getattr(out, name)[mine[some]] = getattr(found, name)
+            out.put(mine[some], as_figures(meaning, measure(block, run), run.chunks))
     return out
 
 

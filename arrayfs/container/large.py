@@ -17,6 +17,8 @@ from arrayfs.container.limits import check_room
 from arrayfs.format.checksums import crc32c
 from arrayfs.format.extension_model import CHECKED_PIECE
 
+# Chunks of this size and more are a block by themselves: a reader then unpacks nothing that it did not ask for.
+OWN_BLOCK_SIZE = 128 * 1024
 # Chunks and blocks of more bytes are large.
 LARGE = 16 << 20
 # Read at a time where all of a large block is gone through.

@@ -18,7 +18,7 @@ from arrayfs.container.copies import BlockCopies
 from arrayfs.container.figures import meaning_of, runs_of
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
-from arrayfs.container.large import STEP, ReadRange, Spilled, steps
+from arrayfs.container.large import OWN_BLOCK_SIZE, STEP, ReadRange, Spilled, steps
 from arrayfs.container.measure import Measured, Run, measure_parts
 from arrayfs.container.part import LayerPart
 from arrayfs.errors import FormatError, LimitError
@@ -26,8 +26,6 @@ from arrayfs.format.codecs import compress
 from arrayfs.format.naming import ContainerNames
 from arrayfs.store.protocol import Store
 
-# Chunks of this size and more are a block by themselves: a reader then unpacks nothing that it did not ask for.
-OWN_BLOCK_SIZE = 128 * 1024
 # Chunk sizes and offsets in a block are u32 (format chapter 9).
 CHUNK_LIMIT = 1 << 32
 # Bytes to which smaller ones are packed, unless told otherwise.

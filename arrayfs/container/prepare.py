@@ -64,27 +64,22 @@ def _renamed(container: Container) -> list[tuple[Layer, NDArray[np.int64]]]:
     pool = container.pool
     arrays = [array for array in pool.arrays if array.origin not in (None, array.name)]
     blocks = [(layer, pool.copies.missing(layer, rows)) for array in arrays for layer, rows in blocks_of(array)]
-    size = sum(sum(map(layer.stored_size, rows.tolist())) for layer, rows in blocks)
-    return blocks if size >= WORTH else []
+    return blocks if sum(int(_sizes(layer, rows).sum()) for layer, rows in blocks) >= WORTH else []
 
 
 def _copying(container: Container, blocks: list[tuple[Layer, NDArray[np.int64]]]) -> Iterator[Callable[[], None]]:
     """Steps that copy them."""
     for layer, rows in blocks:
-        batch: list[int] = []
-        size = 0
-        for row in rows.tolist():
-            batch.append(row)
-            size += layer.stored_size(row)
-            if size >= STEP:
-                yield partial(_copy, container, layer, batch)
-                batch, size = [], 0
-        yield partial(_copy, container, layer, batch)
+        steps = np.cumsum(np.minimum(_sizes(layer, rows), STEP)) // STEP
+        for some in np.split(rows, np.flatnonzero(np.diff(steps)) + 1):
+            yield partial(_copy, container, layer, some)
 
 
-def _copy(container: Container, layer: Layer, rows: list[int]) -> None:
-    pool = container.pool
-    if layer not in container.stack.layers:
-        return  # its files were exchanged meanwhile; the commit copies from others
-    for row in pool.copies.missing(layer, np.array(rows, np.int64)).tolist():
-        pool.copies.copy(pool.part, layer, row)
+def _copy(container: Container, layer: Layer, rows: NDArray[np.int64]) -> None:
+    if layer in container.stack.layers:  # or its files were exchanged meanwhile; the commit copies from others
+        container.pool.copies.add(container.pool.part, layer, rows)
+
+
+def _sizes(layer: Layer, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Bytes of blocks as they are stored."""
+    return layer.footer.blocks.compressed_sizes[rows]

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.container.cache import BlockCache
+from arrayfs.container.large import OWN_BLOCK_SIZE
 from arrayfs.container.layer import Layer
 from arrayfs.container.part import LayerPart
-from arrayfs.container.pool import BLOCK_SIZE, COMPRESSED_LIMIT, OWN_BLOCK_SIZE
+from arrayfs.container.pool import BLOCK_SIZE, COMPRESSED_LIMIT
 from arrayfs.container.seen import Seen
 from arrayfs.errors import FormatError
 from arrayfs.format.checksums import crc32c

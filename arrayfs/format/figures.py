@@ -52,6 +52,10 @@ class Figures:
         """Those of some of the chunks."""
         return Figures(self.lows[rows], self.highs[rows], self.nulls[rows])
 
+    def put(self, rows: NDArray[np.integer] | slice, others: Figures) -> None:
+        """Have others stand for some of the chunks."""
+        self.lows[rows], self.highs[rows], self.nulls[rows] = others.lows, others.highs, others.nulls
+
     def where(self, mask: NDArray[np.bool_]) -> Figures:
         """The same, with nothing known where the mask is not set."""
         return self if mask.all() else replace(self, nulls=np.where(mask, self.nulls, np.uint32(UNKNOWN)))

@@ -151,6 +151,18 @@ def test_rename_copies_blocks_as_they_are() -> None:
     container.close()
 
 
+@pytest.mark.parametrize("data", [b"", b"abcd"], ids=["no blocks", "another block"])
+def test_a_chunk_without_its_block_is_damaged_under_its_new_name_too(data: bytes) -> None:
+    url = new_url()
+    meta = ArrayMeta("a", DType("UInt8"), (4,), (4,), ("x",), table(((0,), 7, 0, 4)))
+    MemoryStore(url.split("/")[2]).put("t.af", layer_bytes(meta, data=data), replace=False)
+    with open_container(url) as container:
+        container.rename(container.get("a"), "b")
+        container.commit()
+    with Container.open(url) as container, pytest.raises(FormatError, match="block"):
+        container.read(container.get("b"), (0,))
+
+
 def test_names_change_places() -> None:
     container = new_container()
     one, other = filled(container, "a", 2), filled(container, "b", 3)

@@ -11,8 +11,8 @@ from arrayfs.container import pool as pool_module
 from arrayfs.container.array import PackedRef
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
+from arrayfs.container.large import OWN_BLOCK_SIZE
 from arrayfs.container.layer import Layer
-from arrayfs.container.pool import OWN_BLOCK_SIZE
 from arrayfs.errors import LimitError
 from arrayfs.format.model import DType
 from tests.profiles import examples
