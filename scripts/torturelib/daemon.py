@@ -65,11 +65,13 @@ class Daemon:
         return bool(self.pid) and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self) -> None:
-        """SIGKILL; the dead mount is taken away."""
-        if not self.pid:
-            return
-        os.kill(self.pid, signal.SIGKILL)
-        self.wait()
+        """SIGKILL; the dead mount stays."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+
+    def take_away(self) -> None:
+        """Of a daemon that was killed, what is left of its mount."""
         if mountinfo.mount_at(self._mountpoint) is not None:
             subprocess.run(["fusermount3", "-u", "-z", "--", self._mountpoint], check=True)
         wait_for_end(self._mountpoint)

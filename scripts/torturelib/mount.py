@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,11 +45,17 @@ class Mount:
         daemon = self._begin()
         time.sleep(self._rng.random() * 1.3 * self._start_takes)
         daemon.kill()
+        daemon.take_away()
 
-    def kill(self) -> None:
-        """SIGKILL for the daemon, if there is one."""
+    def kill(self, drain: Callable[[], None] = lambda: None) -> None:
+        """SIGKILL for the daemon, if there is one. drain: called before the dead mount is taken away.
+
+        Who works in it learns there what happened; what is below the mount point is another folder, without his files.
+        """
         if self._daemon is not None:
             self._daemon.kill()
+            drain()
+            self._daemon.take_away()
 
     def detach(self) -> None:
         """Unmount and do not wait: the daemon commits now."""

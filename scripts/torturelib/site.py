@@ -75,12 +75,15 @@ class Site:
 
     def kill_daemon(self, when: str) -> None:
         """And take in what the clients said. Raises LossError if they ended otherwise than by that."""
-        self.mount.kill()
+        self.mount.kill(self._drain)
         self._figures[f"kills of the daemon {when}"] += 1
         for worker in self.workers:
-            worker.drain()
             if worker.said not in (DONE, *GONE):
                 raise LossError(f"{worker.root}: the client ended: {worker.said or 'without a word'}")
+
+    def _drain(self) -> None:
+        for worker in self.workers:
+            worker.drain()
 
     def kill_client(self, worker: Worker) -> None:
         """What it left has to be right; then another one begins. Raises LossError."""
