@@ -19,7 +19,7 @@ from arrayfs.view.chunks import NativeChunks, OpaqueChunks
 from arrayfs.view.metadata import DOCUMENT_LIMIT, ArrayDocument, GroupDocument, KeyStyle, opaque_spec
 from arrayfs.view.nodes import Directory, File
 from arrayfs.view.opaque_arrays import opaque_array, opaque_name, patch_opaque
-from arrayfs.view.reshaping import follow_spec
+from arrayfs.view.reshaping import follow_spec, stay
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -338,7 +338,8 @@ class Documents:
                     coords, old = zarr.listed_coords(()), zarr.array.spec
                     self._container.respec(zarr.array, spec, self._tree.now())
                     zarr.chunks = OpaqueChunks() if opaque else NativeChunks(spec)
-                    follow_spec(self._tree, zarr, coords, old)
+                    for components in follow_spec(self._tree, zarr, coords, old):
+                        stay(self._tree, zarr, components)
                     self._tree.adoption.adopt_fitting(directory, zarr)
                 self._container.set_attributes(zarr.array, dict(document.typed))
                 return

@@ -277,29 +277,35 @@ class Following:
         return found if isinstance(found, Directory) else None
 
     def _chunks_changed(self, zarr: ZarrArray, before: Array, changed: list[list[int]]) -> None:
-        tree = self._tree
+        tree, emptied = self._tree, set[Components]()
         zarr.root.mtime_ns = tree.container.stack.newest.time_ns
         zarr.passing.clear()
         self._inodes.add(zarr.root.ino)
         self._inodes.update(directory.ino for directory in zarr.directories.values())
         if zarr.array.spec != before.spec:
             zarr.chunks = OpaqueChunks() if isinstance(zarr.chunks, OpaqueChunks) else NativeChunks(zarr.array.spec)
-            follow_spec(tree, zarr, before.coords(), before.spec)
+            emptied = follow_spec(tree, zarr, before.coords(), before.spec)
         if len(changed) > MANY:
             self._unload(zarr.root, zarr)
             return
         inner = (0,) * len(zarr.inner)
         for stored in changed:
-            self._chunk_changed(zarr, before, (*stored, *inner))
+            coord = (*stored, *inner)
+            if not self._chunk_changed(zarr, before, coord):
+                emptied.add(zarr.keys.components(coord)[:-1])
+        # The other one may have removed them: those that he has not have markers, which are taken in by now.
+        paths = {components[:length] for components in emptied for length in range(1, len(components) + 1)}
+        self._prune([zarr.directories[path] for path in paths & zarr.directories.keys()])
 
-    def _chunk_changed(self, zarr: ZarrArray, before: Array, coord: Coord) -> None:
+    def _chunk_changed(self, zarr: ZarrArray, before: Array, coord: Coord) -> bool:
+        """Returns whether it is there now."""
         place = zarr.stored(coord)
+        there = place in zarr.array.grid and zarr.has(coord)
         if place not in before.grid:
-            return  # nobody can know it
+            return there  # nobody can know it
         file, reader = zarr.files.get(coord), zarr.readers.get(coord)
         if file is not None and file.writers:
-            return  # ours, whatever the other did
-        there = place in zarr.array.grid and zarr.has(coord)
+            return there  # ours, whatever the other did
         if reader is not None:
             file = self._tree.nameless(reader)
         elif file is not None and file.opens:
@@ -315,6 +321,7 @@ class Following:
         elif place in zarr.array.grid:
             let_go(self._tree, zarr, coord)
             self._entries.update(names_of(self._tree, zarr, coord))
+        return there
 
     def _unload(self, directory: Directory, zarr: ZarrArray) -> None:
         """All that is known of an array's files is forgotten: they are looked up anew, under new numbers."""
@@ -398,6 +405,9 @@ class Following:
         if directory.children or directory.explicit or directory.array_name is not None or directory.hidden:
             return True
         owner = directory.owner
-        if owner is not None and owner.has_chunks(owner.prefix_of(directory.components) or ()):
+        if owner is not None and (
+            owner.has_chunks(owner.prefix_of(directory.components) or ())
+            or any(binding.directory is directory for file in owner.files.values() for binding in file.bindings)
+        ):
             return True
         return self._tree.documents.zarr(directory) is not None

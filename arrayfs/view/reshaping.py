@@ -35,8 +35,11 @@ def changed_chunks(coords: Coords, old: ArraySpec, new: ArraySpec) -> tuple[list
     return [tuple(c) for c in coords[cut].tolist()], [tuple(c) for c in coords[moved & ~cut].tolist()]
 
 
-def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> None:
-    """Bring the tree's files in line. coords: the chunks that there were; old: the spec that they were under."""
+def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> set[Components]:
+    """Bring the tree's files in line; returns the directories that lost chunks.
+
+    coords: the chunks that there were; old: the spec that they were under.
+    """
     inner = (0,) * len(zarr.inner)
     cut, moved = changed_chunks(coords, old, zarr.array.spec)
     names: set[tuple[int, str]] = set()
@@ -45,8 +48,6 @@ def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> 
         coord = (*stored, *inner)
         names.update(names_of(tree, zarr, coord))
         let_go(tree, zarr, coord)
-    for components in {zarr.keys.components((*stored, *inner))[:-1] for stored in cut}:
-        _stay(tree, zarr, components)
     for stored in moved:
         coord = (*stored, *inner)
         names.add(names_of(tree, zarr, coord)[0])
@@ -58,6 +59,7 @@ def follow_spec(tree: Tree, zarr: ZarrArray, coords: Coords, old: ArraySpec) -> 
             renew(tree, zarr, coord)
     if tree.on_invalidate is not None:
         tree.on_invalidate(pages, names)
+    return {zarr.keys.components((*stored, *inner))[:-1] for stored in cut}
 
 
 def names_of(tree: Tree, zarr: ZarrArray, coord: Coord) -> list[tuple[int, str]]:
@@ -74,14 +76,14 @@ def names_of(tree: Tree, zarr: ZarrArray, coord: Coord) -> list[tuple[int, str]]
     return found
 
 
-def _stay(tree: Tree, zarr: ZarrArray, components: Components) -> None:
-    """A directory lost chunks: it stays, even when nothing implies it any more."""
+def stay(tree: Tree, zarr: ZarrArray, components: Components) -> None:
+    """A directory that lost chunks stays, even when nothing implies it any more: nobody has removed it."""
     known = components in zarr.directories
     prefix = zarr.prefix_of(components)
     if components and not known and prefix is not None and zarr.has_below(prefix):
         return
     for length in range(1, len(components)):
-        _stay(tree, zarr, components[:length])
+        stay(tree, zarr, components[:length])
     directory = tree.materialise(tree.chunk_directory(zarr, components))
     if components and not known:
         # its computed number may be that of another place in the smaller grid

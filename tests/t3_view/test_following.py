@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import stat
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
+from arrayfs.container.container import Container
 from arrayfs.errors import ArrayFSError, StaleError
 from arrayfs.view.attr import Attr
 from arrayfs.view.documents import NAMES
@@ -17,8 +20,10 @@ from arrayfs.view.numbers import ROOT
 from arrayfs.view.readers import ChunkReader
 from arrayfs.view.tree import Tree, open_tree
 from tests.profiles import examples
+from tests.t3_view.test_documents_over_mounts import ino as inode_of
+from tests.t3_view.test_documents_over_mounts import listed, unlink, write
 from tests.t3_view.test_tree_machine import TreeMachine
-from tests.t3_view.tree_model import Path
+from tests.t3_view.tree_model import Path, v3
 
 LIMIT = 1 << 16
 
@@ -83,7 +88,7 @@ class FollowingMachine(TreeMachine):
     def start(self, look: int, limit: int) -> None:
         super().start(look, limit)
         self.follow_with = look
-        self.kernel = Kernel(open_tree(self.url, look=look))
+        self.kernel = Kernel(open_tree(self.url, mode="a", look=look))
         self.held: list[tuple[OpenFile | ChunkReader, bytes, int]] = []
 
     def teardown(self) -> None:
@@ -131,6 +136,7 @@ class FollowingMachine(TreeMachine):
             assert node.ino == mine[0], path
             assert self.kernel.tree.getattr(mine[0]) == node, path
             del ino
+        assert self.kernel.tree.commit() is None  # it has changed nothing
         for handle, content, ino in self.held:
             assert bytes(handle.read(0, LIMIT)) == content
             assert self.kernel.tree.getattr(ino).size == len(content)
@@ -145,6 +151,44 @@ class FollowingMachine(TreeMachine):
     @invariant()
     def same_tree(self) -> None:
         """Looked at by `TreeMachine` itself."""
+
+
+@pytest.mark.parametrize("emptied_by", ["a smaller shape", "removal", "removal at once"])
+def test_directories_that_another_writer_emptied_and_removed_do_not_come_back(emptied_by: str) -> None:
+    url = f"memory://{uuid.uuid4().hex}/t.af"
+    Container.create(url)
+    writer, follower = (open_tree(url, mode="a") for _ in range(2))
+    large, small = v3((4, 4), (2, 2)), v3((2, 4), (2, 2))
+    write(writer, "a/zarr.json", large.content)
+    for chunk in ("0/0", "1/0"):
+        write(writer, f"a/c/{chunk}", b"abcd")
+    writer.commit()
+    follower.refresh()
+    write(follower, "a/c/1/1", b"mine")  # so all directories above it are objects there
+    follower.commit()
+    writer.refresh()
+    if emptied_by != "a smaller shape":
+        for chunk in ("1/0", "1/1"):
+            unlink(writer, f"a/c/{chunk}")
+    else:
+        write(writer, "a/zarr.json", small.content)
+    for remove_directory in (True,) if emptied_by == "removal at once" else (False, True):
+        if remove_directory:
+            writer.rmdir(inode_of(writer, "a/c"), "1")
+        writer.commit()
+        follower.refresh()
+        assert follower.commit() is None
+        assert listed(follower, "a/c") == listed(writer, "a/c") == ["0"] + ["1"] * (not remove_directory)
+    unlink(writer, "a/zarr.json")
+    unlink(writer, "a/c/0/0")
+    for directory, name in (("a/c", "0"), ("a", "c"), ("", "a")):
+        writer.rmdir(inode_of(writer, directory), name)
+    writer.commit()
+    follower.refresh()
+    assert listed(follower) == listed(writer)
+    assert follower.commit() is None
+    for tree in (writer, follower):
+        tree.close()
 
 
 def test_a_tree_that_follows_shows_what_a_fresh_one_shows() -> None:
