@@ -402,12 +402,13 @@ class JournaledFile(OpenFile):
             tree.journal.write()  # also the creation of an empty file
 
     def killed(self, signal: int) -> None:
-        with self._journaled.container.lock:
+        tree = self._journaled
+        with tree.container.lock:
             super().killed(signal)
-            self._journaled.journal.add(
-                Operation(Op.KILLED, self._journaled.begin(), handle=self.handle, number=signal)
-            )
-            self._journaled.end()
+            tree.journal.add(Operation(Op.KILLED, tree.begin(), handle=self.handle, number=signal))
+            tree.end()
+            with suppress(OSError):  # all see soon what becomes of the file, and it must not become otherwise
+                tree.journal.write()
 
     def release(self) -> None:
         with self._journaled.container.lock:

@@ -364,3 +364,23 @@ def test_after_a_failed_sync_nothing_is_acknowledged_until_it_was_written_anew(
     assert recovered(monkeypatch, store.left(unsynced=False)) == states[6]
     assert recovered(monkeypatch, store.left(unsynced=True)) == states[6] | {"f": None}
     client.tree.close()
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("written", [b"", b"a"], ids=["empty", "half a chunk"])
+def test_a_file_that_went_with_its_killed_writer_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], written: bytes, committed: bool
+) -> None:
+    store = FaultStore(empty)
+    client = Client(opened(monkeypatch, store))
+    run(client, [("mkdir", "x"), *put("x/zarr.json", DOCUMENT), ("mkdir", "x/c"), ("create", "x/c/0")])
+    if written:
+        client.write("x/c/0", 0, written)
+    if committed:
+        client.commit()
+    client.handles["x/c/0"].killed(9)
+    client.release("x/c/0")
+    there = shown(client.tree)
+    assert "x/c/0" not in there
+    assert recovered(monkeypatch, store.left(unsynced=True)) == there
+    abandon(client)
