@@ -3,4 +3,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh
+# Hundreds of processes are started: what is compiled once is enough.
+unset PYTHONDONTWRITEBYTECODE
 exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal "$@"

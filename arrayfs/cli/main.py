@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import errno
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from keyword import iskeyword
 from typing import Any
 
 import click
 
-from arrayfs.cli.blame import blame
-from arrayfs.cli.commit import commit
-from arrayfs.cli.compact import compact
-from arrayfs.cli.convert import convert
-from arrayfs.cli.create import create
-from arrayfs.cli.diff import diff, show
-from arrayfs.cli.dump import dump
-from arrayfs.cli.estimate import estimate
 from arrayfs.cli.exit_codes import MEANING, ExitCode
-from arrayfs.cli.export import export
-from arrayfs.cli.import_ import import_
-from arrayfs.cli.info import info
-from arrayfs.cli.journal import journal
-from arrayfs.cli.log import log
-from arrayfs.cli.ls import ls
-from arrayfs.cli.mount import mount
 from arrayfs.cli.mount_helper import is_call_of_mount_fuse, run_for_mount_fuse
-from arrayfs.cli.repair import repair
-from arrayfs.cli.restore import restore
-from arrayfs.cli.status import status
-from arrayfs.cli.sync import sync
-from arrayfs.cli.tag import tag
-from arrayfs.cli.umount import umount
-from arrayfs.cli.verify import verify
 from arrayfs.errors import ArrayFSError
 
 
@@ -51,8 +31,31 @@ class Interrupted(Failure):
     exit_code = ExitCode.INTERRUPTED
 
 
+# Each in the module of its name, which is read when it is called: all of them, with numpy, take longer than most do.
+COMMANDS = frozenset(
+    (
+        *("mount", "umount", "commit", "sync", "status"),
+        *("create", "ls", "info", "dump"),
+        *("log", "show", "diff", "blame", "restore", "tag"),
+        *("import", "export", "estimate"),
+        *("compact", "convert", "verify", "repair", "journal"),
+    )
+)
+_ELSEWHERE = {"show": "diff"}
+
+
 class Commands(click.Group):
     """A group whose commands may raise what the packages below raise."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"arrayfs.cli.{_ELSEWHERE.get(name, name)}"), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -102,20 +105,8 @@ def commands() -> None:
     """
 
 
-COMMANDS = (
-    *(mount, umount, commit, sync, status),
-    *(create, ls, info, dump),
-    *(log, show, diff, blame, restore, tag),
-    *(import_, export, estimate),
-    *(compact, convert, verify, repair, journal),
-)
-
-for command in COMMANDS:
-    commands.add_command(command)
-
-
 def main() -> None:
     """Run the command line of this process."""
-    if is_call_of_mount_fuse(sys.argv[1:], list(commands.commands)):
+    if is_call_of_mount_fuse(sys.argv[1:], COMMANDS):
         sys.exit(run_for_mount_fuse(sys.argv[1:]))
     commands(prog_name="arrayfs")

@@ -12,14 +12,12 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict
 from enum import IntEnum
 
 import click
 
-from arrayfs.cli.mount import mount
-from arrayfs.cli.mount_words import own_option
 from arrayfs.cli.umount import echo_result
 from arrayfs.errors import ArrayFSError, MountError, MountOptionError
 
@@ -47,7 +45,7 @@ def umount_main() -> None:
     sys.exit(run("umount.arrayfs", umount_directory, sys.argv[1:]))
 
 
-def is_call_of_mount_fuse(arguments: Sequence[str], commands: Sequence[str]) -> bool:
+def is_call_of_mount_fuse(arguments: Sequence[str], commands: Container[str]) -> bool:
     """Whether `arrayfs` was called as mount.fuse3 does it: `CONTAINER DIRECTORY -o OPTIONS`."""
     return len(arguments) == 4 and arguments[2] == "-o" and arguments[0] not in commands
 
@@ -77,6 +75,8 @@ def run(name: str, work: Callable[[str, Sequence[str]], int], arguments: Sequenc
 
 def mount_container(name: str, arguments: Sequence[str]) -> int:
     """What `mount.arrayfs` does; returns the exit code."""
+    from arrayfs.cli.mount import mount
+    from arrayfs.cli.mount_words import own_option
     from arrayfs.fuse.options import is_for_others, is_known, join_options, parse_options, split_options
 
     flags, (container, directory) = _parse(name, arguments, "CONTAINER DIRECTORY", "sfnvrwo:")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from arrayfs.cli.main import commands
+from arrayfs.cli.main import COMMANDS
 from arrayfs.cli.mount import mount
 from arrayfs.cli.mount_helper import HelperCode, is_call_of_mount_fuse, mount_container, run, umount_directory
 from arrayfs.cli.mount_words import own_option
@@ -101,7 +101,7 @@ def test_the_call_of_mount_fuse(place: Place) -> None:
         ["v.af", "m", "-o"],
         ["v.af", "-o", "ro"],
     ):
-        assert not is_call_of_mount_fuse(arguments, list(commands.commands))
+        assert not is_call_of_mount_fuse(arguments, COMMANDS)
 
 
 @keeps(

@@ -218,3 +218,14 @@ def test_reading_needs_no_fuse(weather: Path) -> None:
     assert done.returncode == 1
     assert "pip install pyfuse3" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_command_reads_only_what_it_needs() -> None:
+    block = """
+import sys
+from arrayfs.cli.main import commands
+assert commands.get_command(None, "umount").name == "umount"
+print(sorted({"numpy", "pyfuse3", "zarr"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
