@@ -301,12 +301,13 @@ class _Through:
         self._native = native
         self._changes: list[tuple[Coord, Change]] = []
         self._held = 0
+        self._mtime_ns = native.session.tree.now()
 
     def put(self, coord: Coord, values: Values) -> None:
         native = self._native
         uncover(native.session, native.zarr, coord)
         content = native.elements.encode(np.ascontiguousarray(values))
-        self._changes.append((native.zarr.stored(coord), Change(content, native.session.tree.now())))
+        self._changes.append((native.zarr.stored(coord), Change(content, self._mtime_ns)))
         self._held += len(content)
         if self._held >= PACK_BATCH:
             self.end()

@@ -7,7 +7,7 @@ the part, so writing any amount needs the same memory. Large chunks come and sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -19,7 +19,7 @@ from arrayfs.container.figures import meaning_of, runs_of
 from arrayfs.container.grid import Coord
 from arrayfs.container.index import ChunkRef
 from arrayfs.container.large import OWN_BLOCK_SIZE, STEP, ReadRange, Spilled, steps
-from arrayfs.container.measure import Measured, Run, measure_parts
+from arrayfs.container.measure import Measured, measure_parts
 from arrayfs.container.part import LayerPart
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.codecs import compress
@@ -140,14 +140,19 @@ class Pool:
 
         Raises OSError if packing fails; no change is lost then.
         """
-        self.put_all(array, changes)
+        if array.span:
+            self.put_all(array, changes)
         try:
-            self._pack_batch([(array, coord) for coord, _ in changes])
+            if array.span:  # some may be what they were
+                self._pack_batch([(array, coord) for coord, _ in changes])
+                return
+            packed = self._append([(array, _raw(change.content)) for _, change in changes])
         except BaseException:
             for coord, change in changes:
-                if array.changes.get(coord) is change and isinstance(change.content, memoryview):
-                    self._set(array, coord, change._replace(content=bytes(change.content)))
+                if not array.span or array.changes.get(coord) is change:
+                    self._set(array, coord, change._replace(content=bytes(_raw(change.content))))
             raise
+        self.put_all(array, [(changes[place][0], Change(ref, changes[place][1].mtime_ns)) for place, ref in packed])
 
     def put_packed(self, array: Array, coord: Coord, codec: str | None, stored: bytes, change: tuple[int, int]) -> None:
         """Set a chunk that is compressed already, as a block of its own. change: its size unpacked, and its time.
@@ -255,49 +260,49 @@ class Pool:
         unchanged = {pending for old, pending in olds if self._unchanged(pending, old)}
         batch = [pending for pending in batch if pending not in unchanged] if unchanged else list(batch)
         batch.sort(key=lambda pending: (pending[0].name, pending[1]))
-        groups = list(self._blocks(batch))
-        contents = [[self._raw(pending) for pending in group] for group in groups]
-        codecs = [self.codec_of(group[0][0]) for group in groups]
-        runs = [self._runs(group) for group in groups]
-        rows = self.part.add_blocks(list(zip(codecs, contents, strict=True)), runs) if groups else ()
-        for row, group, chunks in zip(rows, groups, contents, strict=True):
-            offset = 0
-            for (array, coord), chunk in zip(group, chunks, strict=True):
-                ref = PackedRef(self.part, row, offset, len(chunk))
-                self._set(array, coord, Change(ref, array.changes[coord].mtime_ns))
-                offset += len(chunk)
+        for place, ref in self._append([(array, _raw(array.changes[coord].content)) for array, coord in batch]):
+            array, coord = batch[place]
+            self._set(array, coord, Change(ref, array.changes[coord].mtime_ns))
 
-    def _blocks(self, batch: list[Pending]) -> Iterator[list[Pending]]:
-        """Chunks into blocks: large ones alone, small ones with their neighbours of the same codec."""
-        group: list[Pending] = []
-        size, last = 0, None
-        for pending in batch:
-            length = self.raw[pending]
+    def _append(self, chunks: Sequence[tuple[Array, bytes | memoryview]]) -> list[tuple[int, PackedRef]]:
+        """Put chunks into blocks of the part; returns where each, by its place in the list, has come to lie."""
+        groups = list(self._blocks(chunks))
+        blocks = [(self.codec_of(chunks[group[0]][0]), [chunks[place][1] for place in group]) for group in groups]
+        runs = None
+        if self.measures:
+            runs = [runs_of([(chunks[place][0], len(chunks[place][1])) for place in group]) for group in groups]
+        rows = self.part.add_blocks(blocks, runs) if groups else ()
+        part, packed = self.part, list[tuple[int, PackedRef]]()
+        for row, group, (_, contents) in zip(rows, groups, blocks, strict=True):
+            offset = 0
+            for place, content in zip(group, contents, strict=True):
+                packed.append((place, PackedRef(part, row, offset, len(content))))
+                offset += len(content)
+        return packed
+
+    def _blocks(self, chunks: Sequence[tuple[Array, bytes | memoryview]]) -> Iterator[list[int]]:
+        """Chunks, by place, that become a block: large ones alone, small ones with neighbours of the same codec."""
+        group: list[int] = []
+        size, last, codec, owner = 0, None, None, None
+        for place, (array, content) in enumerate(chunks):
+            length = len(content)
             if length >= OWN_BLOCK_SIZE:
-                yield [pending]
+                yield [place]
                 continue
-            codec = self.codec_of(pending[0]) if self.codecs else None
+            if array is not owner:
+                owner, codec = array, self.codec_of(array)
             if group and (size + length > self.options.block_size or codec != last):
                 yield group
                 group, size = [], 0
-            group.append(pending)
+            group.append(place)
             size, last = size + length, codec
         if group:
             yield group
 
-    def _runs(self, group: list[Pending]) -> tuple[Run, ...]:
-        return runs_of([(pending[0], self.raw[pending]) for pending in group]) if self.measures else ()
-
-    def _raw(self, pending: Pending) -> bytes | memoryview:
-        content = pending[0].changes[pending[1]].content
-        if not isinstance(content, bytes | memoryview):
-            raise TypeError(f"chunk {pending[1]} of {pending[0].name!r} is not raw")
-        return content
-
     def _unchanged(self, pending: Pending, old: ChunkRef) -> bool:
         """Whether the chunk equals the committed one, `old`: then there is no change, and it is dropped."""
         array, coord = pending
-        raw = self._raw(pending)
+        raw = _raw(array.changes[coord].content)
         if old.size != len(raw):
             return False
         try:
@@ -367,6 +372,12 @@ def _shrinks(codec: str | None, read: ReadRange, size: int) -> bool:
         return False
     samples = [bytes(read(start, _SAMPLE)) for start in (0, (size - _SAMPLE) // 2, size - _SAMPLE)]
     return sum(len(compress(codec, sample)) for sample in samples) < _WORTH_IT * len(samples) * _SAMPLE
+
+
+def _raw(content: object) -> bytes | memoryview:
+    if not isinstance(content, bytes | memoryview):
+        raise TypeError(f"{content!r} is not raw")
+    return content
 
 
 def _old_ref(pending: Pending) -> ChunkRef | None:

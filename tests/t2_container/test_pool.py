@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arrayfs.container import pool as pool_module
-from arrayfs.container.array import PackedRef
+from arrayfs.container.array import Change, PackedRef
 from arrayfs.container.cache import BlockCache
 from arrayfs.container.container import Container
 from arrayfs.container.large import OWN_BLOCK_SIZE
@@ -16,7 +18,9 @@ from arrayfs.container.layer import Layer
 from arrayfs.errors import LimitError
 from arrayfs.format.model import DType
 from tests.profiles import examples
+from tests.t2_container.faults import Fault, FaultStore, use
 from tests.t2_container.making import chunks_of, filled, i32, new_container, new_url, open_container, spec, state_at
+from tests.t2_container.test_crash import objects_of
 
 BYTES = DType("UInt8")
 
@@ -191,3 +195,26 @@ def test_chunks_of_a_removed_array_count_no_more() -> None:
     assert container.pool.raw_size == 16
     assert container.commit() is not None
     container.close()
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["new array", "committed array"])
+def test_what_cannot_be_packed_at_once_is_kept(monkeypatch: pytest.MonkeyPatch, committed: bool) -> None:
+    base = new_container()
+    store = FaultStore(objects_of(f"{base.store.url}/t.af"))
+    base.close()
+    container = Container.open(use(monkeypatch, store), "a")
+    array = filled(container) if committed else container.define("a", spec((8,), (2,)))
+    if committed:
+        container.commit()
+    given = bytearray(i32(1, 2, 3, 4))
+    changes = [((place,), Change(memoryview(given)[8 * place : 8 * place + 8], 5)) for place in range(2)]
+    store.fault = Fault(at=1, code=errno.ENOSPC, last=1 << 20)
+    with pytest.raises(OSError, match="No space"):
+        container.pool.put_through(array, changes)
+    store.fault = Fault()
+    given[:] = bytes(16)  # the caller's again
+    expected = {(place,): i32(place, place) for place in range(4) if committed} | {(0,): i32(1, 2), (1,): i32(3, 4)}
+    assert chunks_of(container, array) == expected
+    container.commit()
+    container.close()
+    assert state_at(f"{store.url}/t.af")["a"][2] == expected
