@@ -255,7 +255,7 @@ class Container(CatchingUp):
         What others committed meanwhile comes below it (`merge.py`). Raises ConflictError where both changed the same
         and `options.on_conflict` is "fail", OSError if the medium fails; the changes are kept then.
         """
-        with self.lock:
+        with self.lock, opening.nothing_collected():
             self.check_writable()
             refused = False
             while True:
