@@ -8,8 +8,7 @@ nothing; a chunk that is still in the pool is changed where it lies.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import Future
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -17,20 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.api.selection import Piece, Pieces, Selection, Slices, one_piece
-from arrayfs.api.session import Progress, Session, reader_count, readers
+from arrayfs.api.session import Progress, Session
+from arrayfs.api.sharing import shared_out
+from arrayfs.api.stretches import Stretch, rows_of, stretches
 from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, filled
 from arrayfs.container.array import Array, Change, Found, is_plain
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.index import ChunkRef
 from arrayfs.container.large import OWN_BLOCK_SIZE
+from arrayfs.container.layer import Layer
 from arrayfs.container.pool import PACK_BATCH
 from arrayfs.errors import FormatError
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks
 from arrayfs.view.nodes import File
 
-# Less than this is read faster by the thread that asks than shared out. scripts/bench --api.
-WORTH_SHARING = 1 << 20
 # What is read at once and is more than this part of the cache is not kept there.
 SCAN_SHARE = 8
 # An assignment of so many bytes is packed at once: the pool would have to take a copy, and pack it soon.
@@ -84,7 +84,7 @@ class NativeArray:
         """The selected values, (`selection.shape`). progress: chunks. Raises FormatError for damage."""
         one = one_piece(selection, self.shape, self.chunk_shape)
         if one is None or progress is not None:
-            return self._read_many(Pieces(selection, self.shape, self.chunk_shape), selection.shape, progress)
+            return self._read_many(selection, progress)
         found = self._found(one.coord)
         if found is None:
             return filled(self.elements, selection.shape)
@@ -115,19 +115,56 @@ class NativeArray:
         row: Values = filled(self.elements, self.shape[1:]) if found is None else found[inner].copy()
         return row
 
-    def _read_many(self, parts: Pieces, shape: Extent, progress: Progress | None) -> Values:
-        out: Values = np.empty(shape, self.elements.dtype)
-        done = 0
-        for batch, coords in parts.batches(PLANNED):
+    def _read_many(self, selection: Selection, progress: Progress | None) -> Values:
+        out: Values = np.empty(selection.shape, self.elements.dtype)
+        parts = Pieces(selection, self.shape, self.chunk_shape)
+        advance = progress or (lambda *_: None)
+        left, done = self._read_stretches(selection, out, len(parts), advance), 0
+        if left is not None:
+            done = len(parts) - int(np.count_nonzero(left))
+        for batch, coords in parts.batches(PLANNED, left):
             with self.session.lock:
                 jobs = self._plan(batch, coords, out)
-            for count in self._run(jobs, out):
-                if progress is not None:
-                    progress(done + count, len(parts))
-            done += len(batch)
-            if progress is not None and len(jobs) < len(batch):
-                progress(done, len(parts))
+            work = partial(self._unpack, out=out, keep=self._keeps(out))
+            before = done
+            for share in shared_out(jobs, [ref.size for ref, _ in jobs], work, _block_of):
+                done += len(share)
+                advance(done, len(parts))
+            done = before + len(batch)
+            if len(jobs) < len(batch):
+                advance(done, len(parts))
         return out
+
+    def _read_stretches(
+        self, selection: Selection, out: Values, total: int, advance: Progress
+    ) -> NDArray[np.bool_] | None:
+        """Unpack what can be without looking at each chunk; returns which chunks are left, None for all of them."""
+        rows = rows_of(selection, self.shape, self.chunk_shape, out.itemsize)
+        if rows is None or self._keeps(out) or not isinstance(self.elements, Numbers):
+            return None
+        cache = self.session.container.cache
+        with self.session.lock:
+            self._check_current()
+            if self.array.changes:
+                return None
+            found = [one for one in stretches(self.array, rows) if (one.layer.serial, one.row) not in cache]
+        left, room, done = np.ones(total, bool), out.reshape(-1).view(np.uint8).data, 0
+        first = rows.start // rows.chunk
+        for one in found:
+            left[one.first - first : one.first - first + one.chunks] = False
+        work = partial(self._fill, room=room)
+        for share in shared_out(found, [one.size for one in found], work):
+            done += sum([one.chunks for one in share])
+            advance(done, total)
+        return left
+
+    def _fill(self, found: list[Stretch], room: memoryview) -> None:
+        for one in found:
+            try:
+                one.layer.read_into(one.row, room[one.start : one.start + one.size])
+            except FormatError as error:
+                coord = (one.first, *(0,) * (len(self.shape) - 1))
+                raise self._named(error, one.layer, coord) from None
 
     def _plan(self, batch: list[Piece], coords: NDArray[np.int64], out: Values) -> list[Job]:
         """What is to be unpacked; what is in memory, or nowhere, is put in already."""
@@ -150,27 +187,6 @@ class NativeArray:
                 jobs.append((ref, piece))
         return jobs
 
-    def _run(self, jobs: list[Job], out: Values) -> Iterator[int]:
-        """Unpack; gives how many are done as they are."""
-        size = sum([ref.size for ref, _ in jobs])
-        keep = self._keeps(out)
-        if size < WORTH_SHARING or reader_count() == 1:
-            self._unpack(jobs, out, keep=keep)
-            yield len(jobs)
-            return
-        running: list[Future[None]] = []
-        shares = list(_shares(jobs, size))
-        try:
-            running += [readers().submit(self._unpack, share, out, keep=keep) for share in shares]
-            done = 0
-            for one, share in zip(running, shares, strict=True):
-                one.result()
-                done += len(share)
-                yield done
-        finally:
-            for one in running:
-                one.cancel()
-
     def _keeps(self, out: Values) -> bool:
         """Whether what is read for this is kept: a scan would push everything else out of the cache."""
         return out.nbytes <= self.session.container.cache.limit // SCAN_SHARE
@@ -190,7 +206,7 @@ class NativeArray:
                 for ref, piece in chunks:
                     out[piece.outer] = decode(block, piece.extent, ref.offset, ref.size)[piece.inner]
             except FormatError as error:
-                raise self._named(error, ref, piece.coord) from None
+                raise self._named(error, ref.layer, piece.coord) from None
 
     def _room(self, chunks: list[Job], out: Values, *, keep: bool) -> memoryview | None:
         """The part of `out` that has the same bytes as the block of these chunks; None if there is none.
@@ -236,10 +252,10 @@ class NativeArray:
             block = ref.layer.read_block(ref.row, self.session.container.cache)
             return self.elements.decode(block, extent, ref.offset, ref.size)
         except FormatError as error:
-            raise self._named(error, ref, coord) from None
+            raise self._named(error, ref.layer, coord) from None
 
-    def _named(self, error: FormatError, ref: ChunkRef, coord: Coord) -> FormatError:
-        return type(error)(f"{ref.layer.name}: array {self.array.name!r}: chunk {coord}: {error}")
+    def _named(self, error: FormatError, layer: Layer, coord: Coord) -> FormatError:
+        return type(error)(f"{layer.name}: array {self.array.name!r}: chunk {coord}: {error}")
 
     def _decoded(self, found: Found, stored: Coord) -> Values:
         data = self.array.fetch(found, stored, self.grid, self.session.container.cache)
@@ -322,21 +338,6 @@ class _Through:
 def _block_of(job: Job) -> tuple[int, int]:
     ref, _ = job
     return ref.layer.serial, ref.row
-
-
-def _shares(jobs: list[Job], size: int) -> Iterator[list[Job]]:
-    """Jobs in runs of about the same number of bytes; what lies in one block stays together."""
-    wanted = max(WORTH_SHARING // 2, size // (4 * reader_count()))
-    share: list[Job] = []
-    held = 0
-    for ref, piece in jobs:
-        if held >= wanted and (ref.layer, ref.row) != (share[-1][0].layer, share[-1][0].row):
-            yield share
-            share, held = [], 0
-        share.append((ref, piece))
-        held += ref.size
-    if share:
-        yield share
 
 
 def put_stored(session: Session, zarr: ZarrArray, coord: Coord, stored: bytes | memoryview | None) -> None:

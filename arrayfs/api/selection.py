@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
-from itertools import islice, product
+from itertools import compress, islice, product
 from types import EllipsisType
 from typing import Any, NamedTuple, SupportsIndex
 
@@ -164,12 +164,15 @@ class Pieces:
         sides = [product(*[columns[side] for columns in self._columns]) for side in range(4)]
         return map(Piece._make, zip(*sides, strict=True))
 
-    def batches(self, most: int) -> Iterator[tuple[list[Piece], NDArray[np.int64]]]:
-        """The pieces, and their coordinates as a column, (n, rank), so many at a time."""
-        everything = iter(self)
-        for low in range(0, len(self), most):
+    def batches(
+        self, most: int, left: NDArray[np.bool_] | None = None
+    ) -> Iterator[tuple[list[Piece], NDArray[np.int64]]]:
+        """The pieces, and their coordinates as a column, (n, rank), so many at a time. left: which of them, (n,)."""
+        wanted = np.arange(len(self)) if left is None else np.flatnonzero(left)
+        everything = iter(self) if left is None else compress(self, left)
+        for low in range(0, len(wanted), most):
             batch = list(islice(everything, most))
-            places = np.unravel_index(np.arange(low, low + len(batch)), self._counts) if self._counts else ()
+            places = np.unravel_index(wanted[low : low + most], self._counts) if self._counts else ()
             coords = [numbers[place] for numbers, place in zip(self._numbers, places, strict=True)]
             yield batch, np.stack(coords, axis=1) if coords else np.zeros((len(batch), 0), np.int64)
 
