@@ -8,8 +8,9 @@ nothing; a chunk that is still in the pool is changed where it lies.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from arrayfs.api.selection import Piece, Pieces, Selection, Slices, one_piece
 from arrayfs.api.session import Progress, Session
 from arrayfs.api.sharing import shared_out
-from arrayfs.api.stretches import Stretch, rows_of, stretches
+from arrayfs.api.stretches import Rows, Stretch, rows_of, stretches
 from arrayfs.api.values import Elements, Extent, Numbers, Values, elements_of, filled
 from arrayfs.container.array import Array, Change, Found, is_plain
 from arrayfs.container.grid import Coord, Grid
@@ -27,6 +28,7 @@ from arrayfs.container.large import OWN_BLOCK_SIZE
 from arrayfs.container.layer import Layer
 from arrayfs.container.pool import PACK_BATCH
 from arrayfs.errors import FormatError
+from arrayfs.format.chunkdata import Buffer
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.chunks import NativeChunks
 from arrayfs.view.nodes import File
@@ -265,17 +267,31 @@ class NativeArray:
 
     def write(self, selection: Selection, values: Values, progress: Progress | None = None) -> None:
         """Put values, of `selection.shape`. progress: chunks."""
-        parts = Pieces(selection, self.shape, self.chunk_shape)
-        through = _Through(self) if self._goes_straight(values, parts) else None
-        for number, piece in enumerate(parts, 1):
-            if not piece.whole:
-                self.change(piece.coord, piece.inner, values[piece.outer])
-            elif through is not None:
+        parts, done = Pieces(selection, self.shape, self.chunk_shape), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None and count:
+                progress(done, len(parts))
+
+        through = _Through(self, advance) if self._goes_straight(values, parts) else None
+        rows = rows_of(selection, self.shape, self.chunk_shape, values.itemsize)
+        pieces = iter(parts)
+        if through is not None and rows is not None and values.flags.c_contiguous:
+            first, (low, high) = rows.start // rows.chunk, rows.whole_chunks
+            through.put_rows(rows, values)
+            behind = islice(parts, high - first, None) if high - first < len(parts) else ()
+            pieces = chain(islice(parts, low - first), behind)
+        for piece in pieces:
+            if through is not None and piece.whole:
                 through.put(piece.coord, values[piece.outer])
-            else:
+                continue
+            if piece.whole:
                 self.put(piece.coord, values[piece.outer])
-            if progress is not None:
-                progress(number, len(parts))
+            else:
+                self.change(piece.coord, piece.inner, values[piece.outer])
+            advance(1)
         if through is not None:
             through.end()
 
@@ -313,16 +329,29 @@ class NativeArray:
 class _Through:
     """Whole chunks of a large assignment on their way into blocks, without a copy of the values in the pool."""
 
-    def __init__(self, native: NativeArray) -> None:
-        self._native = native
+    def __init__(self, native: NativeArray, advance: Callable[[int], None]) -> None:
+        """advance: called with so many chunks as have come there."""
+        self._native, self._advance = native, advance
         self._changes: list[tuple[Coord, Change]] = []
         self._held = 0
         self._mtime_ns = native.session.tree.now()
 
     def put(self, coord: Coord, values: Values) -> None:
+        self._put(coord, self._native.elements.encode(np.ascontiguousarray(values)))
+
+    def put_rows(self, rows: Rows, values: Values) -> None:
+        """Those chunks of which all rows are there; values: of the rows, one after another."""
+        content, size = values.reshape(-1).view(np.uint8).data, rows.chunk * rows.size
+        low, high = rows.whole_chunks
+        rest = (0,) * (values.ndim - 1)
+        start = (low * rows.chunk - rows.start) * rows.size
+        for number in range(low, high):
+            self._put((number, *rest), content[start : start + size])
+            start += size
+
+    def _put(self, coord: Coord, content: Buffer) -> None:
         native = self._native
         uncover(native.session, native.zarr, coord)
-        content = native.elements.encode(np.ascontiguousarray(values))
         self._changes.append((native.zarr.stored(coord), Change(content, self._mtime_ns)))
         self._held += len(content)
         if self._held >= PACK_BATCH:
@@ -333,6 +362,7 @@ class _Through:
         changes, self._changes, self._held = self._changes, [], 0
         if changes:
             self._native.session.container.pool.put_through(self._native.array, changes)
+        self._advance(len(changes))
 
 
 def _block_of(job: Job) -> tuple[int, int]:
