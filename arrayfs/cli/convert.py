@@ -9,6 +9,7 @@ import click
 
 from arrayfs.cli import control, text
 from arrayfs.cli.commit import echo_commit
+from arrayfs.cli.options import codec_option
 from arrayfs.cli.progress import bar
 from arrayfs.cli.writing import opened_for_writing
 from arrayfs.container.commit import CommitReport
@@ -40,13 +41,7 @@ DIRTY_LIMIT = 64 << 20
 @click.option(
     "--dry-run", "-n", is_flag=True, help="Change nothing; say which would be converted, and which cannot be."
 )
-@click.option(
-    "--codec",
-    type=click.Choice(["none", "lz4", "zstd"]),
-    default="lz4",
-    show_default=True,
-    help="Compression of the new blocks.",
-)
+@codec_option
 @click.option("-m", "--message", help="Why; by default `convert` and what was converted.")
 @text.json_option
 def convert(
@@ -54,7 +49,7 @@ def convert(
     arrays: tuple[str, ...],
     everything: bool,
     dry_run: bool,
-    codec: str,
+    codec: str | None,
     message: str | None,
     as_json: bool,
 ) -> None:
@@ -86,7 +81,7 @@ def convert(
         finally:
             opened.close()
         return
-    options = ContainerOptions(PoolOptions(None if codec == "none" else codec, dirty_limit=DIRTY_LIMIT))
+    options = ContainerOptions(PoolOptions(codec, dirty_limit=DIRTY_LIMIT))
     with opened_for_writing(container, options) as opened:
         plans, refused = _plans(opened.at(opened.versions().newest), wanted)
         if refused and not everything:
