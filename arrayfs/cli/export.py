@@ -77,7 +77,7 @@ def export(
         done = export_to(
             control.container_at(container),
             dest,
-            [name.strip("/") for name in names],
+            names,
             kind=kind,
             version=version,
             zarr_format=zarr_format,

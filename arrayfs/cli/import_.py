@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from arrayfs.cli import control, text
-from arrayfs.cli.commit import echo_commit
+from arrayfs.cli.commit import echo_commit, reported
 from arrayfs.cli.exit_codes import ExitCode
 from arrayfs.cli.options import block_size_option, codec_option, packed_chunk_stats_option, zarr_format_option
 from arrayfs.cli.params import read_size
@@ -98,10 +98,8 @@ def _echo(done: Imported, *, as_json: bool, verified: bool) -> None:
     if done.removed:
         parts.append(f"{text.count(done.removed, 'chunk')} removed")
     click.echo(f"imported {', '.join(parts)}")
-    for report in done.commits:
-        echo_commit(asdict(report) | {"bytes": report.size}, as_json=False)
-    if not done.commits:
-        echo_commit(None, as_json=False)
+    for report in done.commits or [None]:
+        echo_commit(reported(report), as_json=False)
     for key in done.differing:
         click.echo(f"differs: {key}")
     if verified and not done.differing:
