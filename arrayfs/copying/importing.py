@@ -187,7 +187,7 @@ class _Import:
             size = self._put(path, value)
         except ArrayFSError as error:
             raise SourceError(f"{self._source.name}: {key}: {error.args[-1]}") from error
-        if key.endswith(ARRAY_DOCUMENTS) and self._options.update:
+        if self._options.update and _is_array_document(path):
             self._arrays[path.rpartition("/")[0]] = None
         done.values += value is not None
         done.bytes += size
@@ -214,7 +214,7 @@ class _Import:
         if is_update and _holds(keys, path, value):
             self.done.unchanged += 1
             return size
-        if is_update and path.endswith(ARRAY_DOCUMENTS) and not isinstance(value, Large):
+        if is_update and _is_array_document(path) and not isinstance(value, Large):
             self._clear_encoded_otherwise(path, value)
         if isinstance(value, Large):
             keys.put_parts(path, value.parts())
@@ -269,6 +269,10 @@ def _encoding(document: Value) -> object:
     except ValueError:
         return None
     return {key: members.get(key) for key in _ENCODING} if isinstance(members, dict) else None
+
+
+def _is_array_document(path: str) -> bool:
+    return path.rpartition("/")[2] in ARRAY_DOCUMENTS
 
 
 def _holds(keys: Keys, path: str, value: Value | Large) -> bool:
