@@ -98,8 +98,10 @@ def _echo(done: Imported, *, as_json: bool, verified: bool) -> None:
     if done.removed:
         parts.append(f"{text.count(done.removed, 'chunk')} removed")
     click.echo(f"imported {', '.join(parts)}")
-    for report in done.commits or [None]:
+    for report in done.commits:
         echo_commit(reported(report), as_json=False)
+    if not done.commits:
+        echo_commit(None, as_json=False)
     for key in done.differing:
         click.echo(f"differs: {key}")
     if verified and not done.differing:

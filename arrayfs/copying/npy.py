@@ -13,7 +13,7 @@ from arrayfs.copying.numeric import GroupOf, Numbers, NumberSource, chunk_shape
 from arrayfs.copying.source import Item
 from arrayfs.copying.streams import Mapped, Stream
 from arrayfs.copying.zarr_types import zarr_type
-from arrayfs.copying.zipped import Zipped
+from arrayfs.copying.zipped import DAMAGE, Zipped
 from arrayfs.errors import SourceError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def read_header(name: str, file: BinaryIO) -> Header:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"version {version[0]}.{version[1]}, which only structures need")
         shape, fortran, dtype = read(file)
-    except (ValueError, EOFError) as error:
+    except (ValueError, *DAMAGE) as error:
         raise SourceError(f"{name}: no .npy file that can be read: {error}") from None
     if dtype.hasobject:
         raise SourceError(f"{name}: it holds pickled objects, which are never unpacked")

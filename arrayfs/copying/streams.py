@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arrayfs.copying.numeric import Box
+from arrayfs.copying.zipped import DAMAGE
 from arrayfs.errors import SourceError
 
 
@@ -62,7 +62,7 @@ class Mapped:
 class Stream:
     """The elements of one array out of a stream, which is opened at the first box, and anew for the array's first.
 
-    name: for errors. open: gives the stream, at the first element. last: whether nothing may follow.
+    name: for errors. open: gives the stream, at the first element.
     """
 
     def __init__(
@@ -113,15 +113,23 @@ class Stream:
     def _begin(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._file, self._position = self._open(), 0
+        self._position = 0
+        with self._named():
+            self._file = self._open()
 
     def _take(self, size: int) -> bytes:
         assert self._file is not None
         parts = []
-        try:
+        with self._named():
             while size and (part := self._file.read(size)):
                 parts.append(part)
                 size -= len(part)
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise SourceError(f"{self._name}: byte {self._position}: {error}") from error
         return b"".join(parts)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What is raised for a stream that is damaged, under its name."""
+        try:
+            yield
+        except (OSError, *DAMAGE) as error:
+            raise SourceError(f"{self._name}: byte {self._position}: {error}") from error

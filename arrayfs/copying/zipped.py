@@ -12,6 +12,8 @@ from arrayfs.errors import SourceError
 
 PART = 4 << 20
 READERS = 4
+# What is raised for something compressed that is damaged.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)
 
 
 class Zipped:
@@ -48,7 +50,7 @@ class Zipped:
             with self.opened(key) as file:
                 while part := file.read(PART):
                     yield part
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except DAMAGE as error:
             raise SourceError(f"{self.name}: {key}: {error}") from error
 
     def opened(self, key: str) -> BinaryIO:

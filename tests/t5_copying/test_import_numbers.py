@@ -151,6 +151,11 @@ def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
     yield packed, {"dtype": "f4", "shape": (4, 4), "chunks": (2, 2)}, "no stretches of a stream"
     yield packed, {"dtype": "f4", "shape": (4,), "offset": 65}, "ends 1 bytes before its first element"
     yield cut, {"dtype": "u1", "shape": (640,)}, "end-of-stream marker|ends after"
+    yield cut, {"dtype": "u1", "shape": (40,), "offset": 600}, "byte 0: .*end-of-stream marker"
+    members = tmp_path / "members.npz"
+    np.savez_compressed(members, x=np.arange(1000))
+    members.write_bytes(members.read_bytes()[:50] + b"\xff" * 10 + members.read_bytes()[60:])
+    yield members, {}, r"x\.npy: no .npy file that can be read: .*decompressing"
     np.save(tmp_path / "c.npy", np.zeros(64))
     short = tmp_path / "short.npy"
     short.write_bytes((tmp_path / "c.npy").read_bytes()[:-1])
