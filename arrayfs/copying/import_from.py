@@ -63,7 +63,7 @@ def import_from(
             dtype=dtype,
             shape=None if shape is None else tuple(shape),
             chunks=None if chunks is None else tuple(chunks),
-            fortran=order == "F",
+            order=order,
             offset=offset,
             name=name,
             branch=branch,

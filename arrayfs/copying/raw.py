@@ -29,7 +29,7 @@ def opened(path: str, options: SourceOptions, *, is_gzip: bool) -> NumberSource:
         raise SourceError(f"{path}: {options.dtype!r} is no dtype of numpy: {error}") from None
     if dtype.hasobject:
         raise SourceError(f"{path}: {dtype} is no type of raw numbers")
-    fortran = options.fortran and len(options.shape) > 1
+    fortran = options.order == "F" and len(options.shape) > 1
     header = Header(options.shape, fortran, dtype, options.offset)
     name = options.name or os.path.basename(path).partition(".")[0] or os.path.basename(path)
     chunks = chunks_of(path, header, options.chunks)

@@ -160,6 +160,9 @@ def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
     short = tmp_path / "short.npy"
     short.write_bytes((tmp_path / "c.npy").read_bytes()[:-1])
     yield short, {}, "511 bytes of elements"
+    for option, value in {"order": "F", "offset": 3, "dtype": "f8", "tag": "x"}.items():
+        wanted = "both a dtype and a shape" if option == "dtype" else f"`{option}` means nothing for such a source"
+        yield tmp_path / "c.npy", {option: value}, wanted
     short = tmp_path / "head.npy"
     short.write_bytes((tmp_path / "c.npy").read_bytes()[:40])
     yield short, {}, "no .npy file that can be read"
