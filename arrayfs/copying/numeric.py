@@ -20,7 +20,7 @@ from arrayfs.container.grid import Coord, Grid
 from arrayfs.copying.source import TOGETHER, Entry, Load, Remarks, Value
 from arrayfs.copying.zarr_types import ZarrType
 from arrayfs.errors import LimitError, SourceError
-from arrayfs.view.metadata import KeyStyle, dump_json
+from arrayfs.view.metadata import KeyStyle, complete_names, dump_json
 from arrayfs.view.zarr2 import DIMENSIONS_ATTRIBUTE
 
 # Bytes of a chunk where a file has none of its own.
@@ -126,9 +126,7 @@ class NumberSource:
         else:
             yield f"{place}.zarray", dump_json(_array2(node))
             if node.names is not None:
-                attributes[DIMENSIONS_ATTRIBUTE] = [
-                    f"dim_{axis}" if name is None else name for axis, name in enumerate(node.names)
-                ]
+                attributes[DIMENSIONS_ATTRIBUTE] = list(complete_names(node.names, len(node.shape)))
         if attributes:
             yield f"{place}.zattrs", dump_json(attributes)
 

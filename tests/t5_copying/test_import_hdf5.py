@@ -179,6 +179,13 @@ def test_a_virtual_dataset_is_read_through(tmp_path: Path, target: Path) -> None
 # --- NetCDF4 ----------------------------------------------------------------------------------------------------------
 
 
+def test_axes_without_a_name_get_one_of_their_own_in_v2(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros((2, 3))).dims[0].label = "dim_1"
+    arrayfs.import_from(tmp_path / "t.h5", target, zarr_format=2)
+    assert json.loads(keys_of(target)["x/.zattrs"]) == {"_ARRAY_DIMENSIONS": ["dim_1", "dim_1_"]}
+
+
 def test_dimension_scales_name_the_axes(tmp_path: Path, target: Path) -> None:
     with h5py.File(tmp_path / "t.nc", "w") as file:
         file.attrs["_NCProperties"] = "version=2,h5netcdf=1"
