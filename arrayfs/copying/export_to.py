@@ -7,7 +7,7 @@ it at the end; a store gets what is missing of it last, and is cleared when it c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -194,10 +194,9 @@ class _Values:
         module.require()
         _accept_paths(self._arrays, self._groups)
         for array in self._arrays:
-            module.accept(array)
-            _accept_attributes(array.path, array.attributes, as_json=as_json)
+            module.accept(array, as_json=as_json)
         for group in self._groups:
-            _accept_attributes(group.path, group.attributes, as_json=as_json)
+            target_hdf5.accept_attributes(group.path, group.attributes, as_json=as_json)
         if self._kind == "netcdf":
             target_netcdf.accept_dimensions(self._arrays)
 
@@ -213,12 +212,6 @@ class _Values:
             "raw.gz": target_numpy.write_raw_gz,
         }
         writers[self._kind_of_file(str(place.dest))](place, self._arrays, self._jobs, told)
-
-
-def _accept_attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
-    for key, value in members.items():
-        if key != target_netcdf.FILL_ATTRIBUTE:
-            target_hdf5.attribute(where, key, value, as_json=as_json)
 
 
 def _accept_paths(arrays: Sequence[ValueArray], groups: Sequence[GroupValues]) -> None:

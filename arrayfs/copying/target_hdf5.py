@@ -46,11 +46,18 @@ def require() -> Any:
     return h5py
 
 
-def accept(array: ValueArray) -> None:
-    """Raise TargetError for an array that HDF5 has no type for."""
+def accept(array: ValueArray, *, as_json: bool) -> None:
+    """Raise TargetError for an array that HDF5 has no form for. as_json: see `attribute`."""
     check_name(array.path)
     stored_type(array)
     accept_time(array)
+    accept_attributes(array.path, array.attributes, as_json=as_json)
+
+
+def accept_attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
+    """Raise TargetError for an attribute that HDF5 has no form for."""
+    for key, value in members.items():
+        attribute(where, key, value, as_json=as_json)
 
 
 def accept_time(array: ValueArray) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,8 +35,8 @@ def require() -> Any:
     return h5netcdf
 
 
-def accept(array: ValueArray) -> None:
-    """Raise TargetError for an array that NetCDF4 has no form for."""
+def accept(array: ValueArray, *, as_json: bool) -> None:
+    """Raise TargetError for an array that NetCDF4 has no form for. as_json: see `target_hdf5.attribute`."""
     target_hdf5.check_name(array.path)
     _stored_type(array)
     target_hdf5.accept_time(array)
@@ -51,6 +51,7 @@ def accept(array: ValueArray) -> None:
     if len(set(names)) != len(names):
         raise TargetError(f"{array.path}: two dimensions have one name")
     _fill_attribute(array)
+    target_hdf5.accept_attributes(array.path, _attributes_of(array), as_json=as_json)
 
 
 def accept_dimensions(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:
@@ -122,8 +123,7 @@ def write(
     sizes = accept_dimensions(arrays)
     with h5netcdf.File(place.path, "w", libver=("v108", "v110"), locking=False) as file:
         for group in groups:
-            made = _group(file, group.path)
-            _set(made, _attributes(group.path, group.attributes, as_json=as_json))
+            _set(_group(file, group.path), group.path, group.attributes, as_json=as_json)
         for path, known in sizes.items():
             made = _group(file, path)
             for name, length in known.items():
@@ -140,16 +140,14 @@ def _group(file: Any, path: str) -> Any:
     return found
 
 
-def _attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> Iterator[tuple[str, Any]]:
-    """Attributes as the file has them."""
+def _attributes_of(array: ValueArray) -> dict[str, Any]:
+    """Those that the variable has too; the fill value is more than an attribute to the library."""
+    return {key: value for key, value in array.attributes.items() if key != FILL_ATTRIBUTE}
+
+
+def _set(node: Any, where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
     for key, value in members.items():
-        if key != FILL_ATTRIBUTE:
-            yield key, target_hdf5.attribute(where, key, value, as_json=as_json)
-
-
-def _set(node: Any, members: Iterator[tuple[str, Any]]) -> None:
-    for key, value in members:
-        node.attrs[key] = value
+        node.attrs[key] = target_hdf5.attribute(where, key, value, as_json=as_json)
 
 
 def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, as_json: bool) -> None:
@@ -160,7 +158,7 @@ def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, 
     variable = group.create_variable(
         name, dimensions(array), _stored_type(array), fillvalue=missing, chunks=chunks, **(filters if chunks else {})
     )
-    _set(variable, _attributes(array.path, array.attributes, as_json=as_json))
+    _set(variable, array.path, _attributes_of(array), as_json=as_json)
     if is_time(array):
         variable.attrs["units"], variable.attrs["calendar"] = UNITS, CALENDAR
     if array.kind == "b":

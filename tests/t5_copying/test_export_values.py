@@ -139,6 +139,22 @@ def test_attributes_as_json_where_that_is_asked_for(tmp_path: Path) -> None:
             assert {key: json.loads(str(value)) for key, value in node.attrs.items()} == odd
 
 
+def test_a_fill_value_among_attributes_is_one_where_it_means_nothing_else(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    needed("o.nc")
+    with arrayfs.open(tmp_path / "c.af", "w") as c:
+        c.create("a", shape=(2,), dtype="i4")[:] = 1
+        c.create("g/b", shape=(2,), dtype="i4", attributes={"_FillValue": None})
+        c.group("g").attrs["_FillValue"] = 5
+    told: list[int] = []
+    with pytest.raises(TargetError, match="g/b: attribute '_FillValue'"):
+        arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.h5", progress=lambda done, _: told.append(done))
+    assert told == []
+    arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.nc", ["a", "g"])
+    with h5py.File(tmp_path / "o.nc") as file:
+        assert file["g"].attrs["_FillValue"] == 5
+
+
 def test_arrays_in_arrays_and_missing_names_are_refused(tmp_path: Path) -> None:
     Container.create(str(tmp_path / "c.af"))
     with Container.open(str(tmp_path / "c.af"), "a") as c:
