@@ -175,7 +175,7 @@ class _Import:
         groups = [path for path in _above(into) if path != into]
         groups += [path for group in self._source.groups for path in _above(_join(into, group))]
         for path in dict.fromkeys(groups):
-            if self._keys.is_array(path):
+            if self._keys.array_at(path) is not None:
                 raise SourceError(f"{path or '/'} is an array: nothing can be imported into it")
             if not any(_join(path, name) in self._keys for name in (V3_DOCUMENT, ".zgroup")):
                 name, document = _GROUPS[self._source.look]
