@@ -24,12 +24,10 @@ from arrayfs.copying.walking import Chosen
 from arrayfs.errors import ArrayNotFoundError, TargetError
 from arrayfs.format.dtypes import leaf
 from arrayfs.view.npy import NpyFile
-from arrayfs.view.regions import regions
+from arrayfs.view.regions import TEXT_SIZE, regions
 
 # Bytes of elements had at a time.
 BOX = 32 << 20
-# Guessed bytes of an element of varying size.
-TEXT_SIZE = 64
 
 Values = NDArray[Any]
 
