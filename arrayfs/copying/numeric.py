@@ -28,6 +28,7 @@ from arrayfs.view.zarr2 import DIMENSIONS_ATTRIBUTE, render_group
 # Bytes of a chunk where a file has none of its own.
 CHUNK = 1 << 20
 Box = tuple[slice, ...]
+Read = Callable[[Box], NDArray[Any]]
 _KEYS = {3: KeyStyle("c", "/"), 2: KeyStyle("", ".")}
 _U32 = struct.Struct("<I")
 
@@ -46,7 +47,7 @@ class Numbers:
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     fill: Any
-    read: Callable[[Box], NDArray[Any]]
+    read: Read
     fill2: object = None
     attributes: dict[str, object] = field(default_factory=dict)
     names: tuple[str | None, ...] | None = None
