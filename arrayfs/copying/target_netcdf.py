@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 
 from arrayfs.copying import target_hdf5
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.target_hdf5 import CALENDAR, UNITS, GroupValues, Told, is_time
+from arrayfs.copying.hdf5_attributes import FILL
+from arrayfs.copying.target_hdf5 import TIME_ATTRIBUTES, is_time
+from arrayfs.copying.value_export import ValueExport
 from arrayfs.copying.values import ValueArray, Values
 from arrayfs.errors import TargetError
 
-FILL_ATTRIBUTE = "_FillValue"
 _TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"))
 # Attributes that stand for something else in a NetCDF file.
 _RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Dimid", "_Netcdf4Coordinates"))
@@ -35,11 +36,21 @@ def require() -> Any:
     return h5netcdf
 
 
-def accept(array: ValueArray, *, as_json: bool) -> None:
-    """Raise TargetError for an array that NetCDF4 has no form for. as_json: see `target_hdf5.attribute`."""
-    target_hdf5.check_name(array.path)
+def accept(export: ValueExport) -> None:
+    """Raise TargetError for what NetCDF4 has no form for."""
+    require()
+    target_hdf5.accept_paths(export)
+    for array in export.arrays:
+        _accept_array(array)
+        target_hdf5.accept_attributes(array.path, _attributes_of(array), as_json=export.as_json)
+    for group in export.groups:
+        target_hdf5.accept_attributes(group.path, group.attributes, as_json=export.as_json)
+    _dimensions_of_groups(export.arrays)
+
+
+def _accept_array(array: ValueArray) -> None:
+    target_hdf5.accept_array(array)
     _stored_type(array)
-    target_hdf5.accept_time(array)
     if array.kind == "b" and "dtype" in array.attributes:
         raise TargetError(f"{array.path}: truth values need the attribute `dtype`, which it has otherwise")
     reserved = _RESERVED & array.attributes.keys()
@@ -51,16 +62,15 @@ def accept(array: ValueArray, *, as_json: bool) -> None:
     if len(set(names)) != len(names):
         raise TargetError(f"{array.path}: two dimensions have one name")
     _fill_attribute(array)
-    target_hdf5.accept_attributes(array.path, _attributes_of(array), as_json=as_json)
 
 
-def accept_dimensions(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:
+def _dimensions_of_groups(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:
     """The dimensions of each group, by its path. Raises TargetError where one name has two lengths."""
     groups: dict[str, dict[str, int]] = {}
     for array in arrays:
         group = array.path.rpartition("/")[0]
         known = groups.setdefault(group, {})
-        for name, length in zip(dimensions(array), array.shape, strict=True):
+        for name, length in zip(_dimensions(array), array.shape, strict=True):
             if known.setdefault(name, length) != length:
                 raise TargetError(
                     f"{array.path}: dimension {name!r} has {length} elements, elsewhere in its group {known[name]}"
@@ -68,7 +78,7 @@ def accept_dimensions(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]
     return groups
 
 
-def dimensions(array: ValueArray) -> tuple[str, ...]:
+def _dimensions(array: ValueArray) -> tuple[str, ...]:
     """The names of an array's dimensions; one without a name is called by its length."""
     out: list[str] = []
     for name, length in zip(array.dimension_names, array.shape, strict=True):
@@ -91,7 +101,7 @@ def _stored_type(array: ValueArray) -> Any:
 
 def _fill_attribute(array: ValueArray) -> Any:
     """The value that readers take for a missing one, if its attributes say one. Raises TargetError."""
-    said = array.attributes.get(FILL_ATTRIBUTE)
+    said = array.attributes.get(FILL)
     if said is None:
         return None
     if array.kind in ("text", "U"):
@@ -104,33 +114,22 @@ def _fill_attribute(array: ValueArray) -> Any:
     except (ValueError, TypeError, OverflowError):
         found = None
     if found is None or np.ndim(found):
-        raise TargetError(f"{array.path}: attribute {FILL_ATTRIBUTE!r} is {said!r}, no value of its type")
+        raise TargetError(f"{array.path}: attribute {FILL!r} is {said!r}, no value of its type")
     return found
 
 
-def write(
-    place: Beside,
-    groups: Sequence[GroupValues],
-    arrays: Sequence[ValueArray],
-    codec: str,
-    jobs: int,
-    told: Told,
-    *,
-    as_json: bool,
-) -> None:
+def write(place: Beside, export: ValueExport) -> None:
     """Make the file."""
     h5netcdf = require()
-    sizes = accept_dimensions(arrays)
     with h5netcdf.File(place.path, "w", libver=("v108", "v110"), locking=False) as file:
-        for group in groups:
-            _set(_group(file, group.path), group.path, group.attributes, as_json=as_json)
-        for path, known in sizes.items():
-            made = _group(file, path)
-            for name, length in known.items():
-                made.dimensions[name] = length
-        for array in arrays:
+        for group in export.groups:
+            made = _group(file, group.path)
+            target_hdf5.set_attributes(made, group.path, group.attributes, as_json=export.as_json)
+        for path, lengths in _dimensions_of_groups(export.arrays).items():
+            _group(file, path).dimensions.update(lengths)
+        for array in export.arrays:
             with target_hdf5.naming(array.path):
-                _write(_group(file, array.path.rpartition("/")[0]), array, codec, jobs, told, as_json=as_json)
+                _write(_group(file, array.path.rpartition("/")[0]), array, export)
 
 
 def _group(file: Any, path: str) -> Any:
@@ -142,25 +141,17 @@ def _group(file: Any, path: str) -> Any:
 
 def _attributes_of(array: ValueArray) -> dict[str, Any]:
     """Those that the variable has too; the fill value is more than an attribute to the library."""
-    return {key: value for key, value in array.attributes.items() if key != FILL_ATTRIBUTE}
+    return {key: value for key, value in array.attributes.items() if key != FILL}
 
 
-def _set(node: Any, where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
-    for key, value in members.items():
-        node.attrs[key] = target_hdf5.attribute(where, key, value, as_json=as_json)
-
-
-def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, as_json: bool) -> None:
-    filters = {} if codec == "none" or not array.shape else {"compression": codec, "shuffle": codec == "gzip"}
+def _write(group: Any, array: ValueArray, export: ValueExport) -> None:
     missing = _fill_attribute(array)
     name = array.path.rpartition("/")[2] or "array"
-    chunks = target_hdf5.chunk_shape(array)
-    variable = group.create_variable(
-        name, dimensions(array), _stored_type(array), fillvalue=missing, chunks=chunks, **(filters if chunks else {})
-    )
-    _set(variable, array.path, _attributes_of(array), as_json=as_json)
+    layout = target_hdf5.layout(array, export.codec)
+    variable = group.create_variable(name, _dimensions(array), _stored_type(array), fillvalue=missing, **layout)
+    target_hdf5.set_attributes(variable, array.path, _attributes_of(array), as_json=export.as_json)
     if is_time(array):
-        variable.attrs["units"], variable.attrs["calendar"] = UNITS, CALENDAR
+        variable.attrs.update(TIME_ATTRIBUTES)
     if array.kind == "b":
         variable.attrs["dtype"] = "bool"
 
@@ -168,7 +159,7 @@ def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, 
         variable[key] = values.view(np.int8) if array.kind == "b" else values
 
     shown = missing if missing is not None else np.zeros((), "S1" if array.kind in ("text", "U") else array.dtype)[()]
-    target_hdf5.put_values(array, put, jobs, told, everything=not _same(array, shown))
+    target_hdf5.put_values(export, array, put, everything=not _same(array, shown))
 
 
 def _same(array: ValueArray, shown: Any) -> bool:

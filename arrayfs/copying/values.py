@@ -7,10 +7,9 @@ of a chunk where one alone is larger.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,11 +19,12 @@ from arrayfs.api.array import Array
 from arrayfs.api.container import Container
 from arrayfs.api.group import Group
 from arrayfs.container.grid import Coord, Grid
+from arrayfs.copying.ahead import ahead
 from arrayfs.copying.walking import Chosen
 from arrayfs.errors import ArrayNotFoundError, TargetError
 from arrayfs.format.dtypes import leaf
 from arrayfs.view.npy import NpyFile
-from arrayfs.view.regions import TEXT_SIZE, regions
+from arrayfs.view.regions import TEXT_SIZE, Region, regions
 
 # Bytes of elements had at a time.
 BOX = 32 << 20
@@ -69,6 +69,11 @@ class ValueArray(Protocol):
         """The chunks that are there."""
 
 
+def size_of(array: ValueArray) -> int:
+    """Bytes of all elements."""
+    return math.prod(array.shape) * array.dtype.itemsize
+
+
 class NativeValues:
     """See `ValueArray`."""
 
@@ -79,7 +84,7 @@ class NativeValues:
         self.dimension_names = array.dimension_names
         self.attributes = dict(array.attrs)
         self._array = array
-        self._rank, self.part = len(self.shape), self.chunks
+        self.part = self.chunks
         self._parts: NpyFile | None = None
         if self.dtype.kind != "O":
             inner = leaf(array.element_type)[1]
@@ -141,17 +146,14 @@ def boxes(array: ValueArray, *, everything: bool) -> Iterator[Box]:
     places = (tuple(place) for place in np.ndindex(grid.counts)) if everything else array.places()
     for region in regions(grid, array.part, places, element, BOX):
         chunks = [-(-(b - a) // c) for a, b, c in zip(region.start, region.stop, array.chunks, strict=True)]
-        cut = any(
-            a % c or (b % c and b != n)
-            for a, b, c, n in zip(region.start, region.stop, array.chunks, array.shape, strict=True)
-        )
-        yield Box(region.start, region.stop, not cut and math.prod(chunks) == len(region.coords))
+        whole = _is_of_chunks(region, array) and math.prod(chunks) == len(region.coords)
+        yield Box(region.start, region.stop, whole)
 
 
 def contents(array: ValueArray, jobs: int, *, everything: bool) -> Iterator[tuple[Box, Values]]:
     """The elements of what there is of an array: boxes without missing chunks. everything: of those too."""
     there = None if everything else _Present(array)
-    for box, values in ahead(array, boxes(array, everything=everything), jobs):
+    for box, values in read_ahead(array, boxes(array, everything=everything), jobs):
         if box.whole or there is None or not _is_of_chunks(box, array):
             yield box, values
             continue
@@ -161,7 +163,7 @@ def contents(array: ValueArray, jobs: int, *, everything: bool) -> Iterator[tupl
                 yield part, values[tuple([slice(a - first, b - first) for a, b, first in inside])]
 
 
-def _is_of_chunks(box: Box, array: ValueArray) -> bool:
+def _is_of_chunks(box: Box | Region, array: ValueArray) -> bool:
     """Whether a box ends where chunks do; else it is a part of one that is there."""
     sides = zip(box.start, box.stop, array.chunks, array.shape, strict=True)
     return all(not a % c and (not b % c or b == n) for a, b, c, n in sides)
@@ -240,22 +242,10 @@ def _zarr_store(url: str, version: int, path: str) -> Any:
     return ZarrStore(url, version=version)
 
 
-def _read(array: ValueArray, box: Box) -> Values:
-    return array.read(box).reshape([b - a for a, b in zip(box.start, box.stop, strict=True)])
+def _read(array: ValueArray, box: Box) -> tuple[Box, Values]:
+    return box, array.read(box).reshape([b - a for a, b in zip(box.start, box.stop, strict=True)])
 
 
-def ahead(array: ValueArray, wanted: Iterable[Box], jobs: int) -> Iterator[tuple[Box, Values]]:
+def read_ahead(array: ValueArray, wanted: Iterable[Box], jobs: int) -> Iterator[tuple[Box, Values]]:
     """The elements of boxes in their order, so many being read while one is written."""
-    with ThreadPoolExecutor(jobs, "arrayfs-export") as threads:
-        waiting: deque[tuple[Box, Future[Values]]] = deque()
-        try:
-            for box in wanted:
-                waiting.append((box, threads.submit(_read, array, box)))
-                if len(waiting) > jobs:
-                    done, values = waiting.popleft()
-                    yield done, values.result()
-            while waiting:
-                done, values = waiting.popleft()
-                yield done, values.result()
-        finally:
-            threads.shutdown(cancel_futures=True)
+    return ahead(partial(_read, array), wanted, jobs, jobs)
