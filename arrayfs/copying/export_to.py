@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # What is unpacked is used once; only small chunks that share a block gain by a cache.
 CACHE_SIZE: Final = 64 << 20
 FILE_KINDS: Final = ("zarr", "zip", "store")
-VALUE_KINDS: Final = ("hdf5", "netcdf", "npy", "npz", "raw")
-KINDS: Final = (*FILE_KINDS, *VALUE_KINDS)
 _ENDS: Final = {
     ".zarr": "zarr",
     ".zip": "zip",
@@ -64,6 +62,7 @@ _WRITERS: Final[dict[str, tuple[Callable[[ValueExport], None], Callable[[Beside,
     "npz": (target_numpy.accept, target_numpy.write_npz),
     "raw": (target_numpy.accept, target_numpy.write_raw),
 }
+KINDS: Final = (*FILE_KINDS, *_WRITERS)
 
 
 def kind_of(dest: str) -> str:

@@ -15,9 +15,10 @@ import numpy as np
 
 from arrayfs.copying import zarr_codecs
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.positioned import STEP, read_all, write_all
 from arrayfs.copying.value_export import ValueExport
 from arrayfs.copying.values import Box, ValueArray, Values, contents, size_of
-from arrayfs.copying.zip_writer import STEP, ZipWriter, read_all, write_all
+from arrayfs.copying.zip_writer import ZipWriter
 from arrayfs.errors import TargetError
 
 _MEMBER_MODE = 0o100644

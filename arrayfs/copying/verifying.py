@@ -13,9 +13,10 @@ import numpy as np
 
 from arrayfs.copying import target_hdf5, target_numpy
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.positioned import STEP, read_all
 from arrayfs.copying.value_export import ValueExport
 from arrayfs.copying.values import Box, ValueArray, Values, boxes, read_ahead, size_of
-from arrayfs.copying.zip_writer import STEP, read_all, read_member
+from arrayfs.copying.zip_writer import read_member
 from arrayfs.errors import TargetError
 
 Read = Callable[[Box], Values]
