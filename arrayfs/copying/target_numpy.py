@@ -70,7 +70,7 @@ def write_npz(place: Beside, export: ValueExport) -> None:
 
 def is_packed(place: Beside) -> bool:
     """Whether the bytes of an array are to be compressed, by the name of the file."""
-    return place.dest.name.endswith(".gz")
+    return place.dest.name.lower().endswith(".gz")
 
 
 def write_raw(place: Beside, export: ValueExport) -> None:

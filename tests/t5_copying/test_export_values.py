@@ -155,6 +155,13 @@ def test_a_fill_value_among_attributes_is_one_where_it_means_nothing_else(tmp_pa
         assert file["g"].attrs["_FillValue"] == 5
 
 
+def test_raw_bytes_are_compressed_however_the_name_is_written(tmp_path: Path) -> None:
+    with arrayfs.open(tmp_path / "c.af", "w") as c:
+        c.create("t", shape=(4,), dtype="u1")[:] = 7
+    arrayfs.export_to(tmp_path / "c.af", tmp_path / "T.RAW.GZ", verify=True)
+    assert gzip.decompress((tmp_path / "T.RAW.GZ").read_bytes()) == b"\7" * 4
+
+
 def test_arrays_in_arrays_and_missing_names_are_refused(tmp_path: Path) -> None:
     Container.create(str(tmp_path / "c.af"))
     with Container.open(str(tmp_path / "c.af"), "a") as c:
