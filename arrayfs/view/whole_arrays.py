@@ -81,8 +81,8 @@ class WholeArrays:
     def __init__(self, tree: Tree, control: Directory) -> None:
         self._tree = tree
         self.directory = WholeDirectory(tree, control, NAME, tree.root)
-        control.children[NAME] = tree.nodes[self.directory.ino] = self.directory
-        tree.changing.add(self.directory.ino)
+        control.children[NAME] = self.directory
+        self._add(self.directory)
         self._directories: dict[Directory, WholeDirectory] = {}
         self._files: dict[Directory, WholeFile] = {}
 
@@ -127,8 +127,7 @@ class WholeArrays:
         known = self._directories.get(child)
         if known is None or known.parent is not directory or known.name != name:
             known = self._directories[child] = WholeDirectory(self._tree, directory, name, child)
-            self._tree.nodes[known.ino] = known
-            self._tree.changing.add(known.ino)
+            self._add(known)
         known.mtime_ns = child.mtime_ns
         return known
 
@@ -178,11 +177,14 @@ class WholeArrays:
             del self._files[shows]
             self._drop(known)
         made = self._files[shows] = WholeFile(self._tree, directory, name, shows, array)
-        self._tree.nodes[made.ino] = made
-        self._tree.changing.add(made.ino)
+        self._add(made)
         return made
 
-    def _drop(self, node: Directory | File) -> None:
+    def _add(self, node: WholeDirectory | WholeFile) -> None:
+        self._tree.nodes[node.ino] = node
+        self._tree.changing.add(node.ino)
+
+    def _drop(self, node: WholeDirectory | WholeFile) -> None:
         if isinstance(node, WholeFile) and node.opens:
             return
         self._tree.nodes.pop(node.ino, None)
