@@ -22,8 +22,8 @@ from arrayfs.copying.target import FileTarget
 from arrayfs.copying.target_directory import DirectoryTarget
 from arrayfs.copying.target_store import StoreTarget, open_store
 from arrayfs.copying.target_zip import ZipTarget
-from arrayfs.copying.value_export import GroupValues, ValueExport
-from arrayfs.copying.values import Selected, size_of
+from arrayfs.copying.value_export import ValueExport, size_of
+from arrayfs.copying.values import Selected
 from arrayfs.copying.verifying import verify_values
 from arrayfs.copying.walking import Chosen
 from arrayfs.errors import TargetError
@@ -118,8 +118,7 @@ def export_to(
             tree.close()
     opened = open_container(url, "r", version=version, cache_size=CACHE_SIZE)
     with opened, closing(Selected(opened, url, names)) as selected:
-        groups = [GroupValues(group.path, dict(group.attrs)) for group in selected.groups()]
-        arrays = list(selected.arrays())
+        groups, arrays = list(selected.groups()), list(selected.arrays())
         told = _adding_up(progress, sum(map(size_of, arrays)))
         export = ValueExport(groups, arrays, codec, threads, told, json_attributes)
         return _export_values(export, opened.version, kind, place, overwrite=overwrite, verify=verify)

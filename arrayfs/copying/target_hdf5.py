@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.boxes import contents
 from arrayfs.copying.key_paths import above, join
-from arrayfs.copying.value_export import ValueExport
-from arrayfs.copying.values import ValueArray, Values, contents
+from arrayfs.copying.value_export import ValueArray, ValueExport, Values
 from arrayfs.errors import ArrayFSError, TargetError
 
 # Of times, which are int64 in ns.

@@ -18,8 +18,7 @@ from arrayfs.copying import target_hdf5
 from arrayfs.copying.beside import Beside
 from arrayfs.copying.hdf5_attributes import FILL
 from arrayfs.copying.target_hdf5 import TIME_ATTRIBUTES, is_time
-from arrayfs.copying.value_export import ValueExport
-from arrayfs.copying.values import ValueArray, Values
+from arrayfs.copying.value_export import ValueArray, ValueExport, Values
 from arrayfs.errors import TargetError
 
 _TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"))

@@ -15,9 +15,9 @@ import numpy as np
 
 from arrayfs.copying import zarr_codecs
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.boxes import contents
 from arrayfs.copying.positioned import STEP, read_all, write_all
-from arrayfs.copying.value_export import ValueExport
-from arrayfs.copying.values import Box, ValueArray, Values, contents, size_of
+from arrayfs.copying.value_export import Box, ValueArray, ValueExport, Values, size_of
 from arrayfs.copying.zip_writer import ZipWriter
 from arrayfs.errors import TargetError
 

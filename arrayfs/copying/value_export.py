@@ -1,12 +1,60 @@
-"""What goes into one file of values, and how: all that a writer of HDF5, NetCDF4 or NumPy files is told."""
+"""What goes into one file of values, and how: the arrays, the groups, and all that a writer of such a file is told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from arrayfs.copying.values import ValueArray
+import numpy as np
+from numpy.typing import NDArray
+
+from arrayfs.container.grid import Coord
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Elements start to stop (excluded) of each axis. whole: no chunk in it is missing, nor cut by it."""
+
+    start: Coord
+    stop: Coord
+    whole: bool
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The same for numpy."""
+        return tuple(map(slice, self.start, self.stop))
+
+
+class ValueArray(Protocol):
+    """One array. kind: of a numpy type's, or "text", "bytes" (elements of varying size, as Python objects).
+
+    part: of a chunk, elements that can be had by themselves. fill: what a missing element reads as.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    part: tuple[int, ...]
+    dtype: np.dtype[Any]
+    kind: str
+    fill: Any
+    dimension_names: tuple[str | None, ...]
+    attributes: dict[str, Any]
+
+    def read(self, box: Box) -> Values:
+        """The elements of a box. Raises FormatError, naming file, array and chunk, for damage."""
+
+    def places(self) -> Iterator[Coord]:
+        """The chunks that are there."""
+
+
+def size_of(array: ValueArray) -> int:
+    """Bytes of all elements."""
+    return math.prod(array.shape) * array.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import numpy as np
 
 from arrayfs.copying import target_hdf5, target_numpy
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.boxes import boxes, read_ahead
 from arrayfs.copying.positioned import STEP, read_all
-from arrayfs.copying.value_export import ValueExport
-from arrayfs.copying.values import Box, ValueArray, Values, boxes, read_ahead, size_of
+from arrayfs.copying.value_export import Box, ValueArray, ValueExport, Values, size_of
 from arrayfs.copying.zip_writer import read_member
 from arrayfs.errors import TargetError
 

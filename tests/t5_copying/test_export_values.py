@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import arrayfs
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
-from arrayfs.copying import values as exported_values
+from arrayfs.copying import boxes
 from arrayfs.errors import TargetError
 from arrayfs.format.model import DType
 from tests.profiles import examples
@@ -54,7 +54,7 @@ def test_hdf5(tmp_path_factory: pytest.TempPathFactory, seed: int, box: int) -> 
     folder = tmp_path_factory.mktemp("e")
     want = drawn(folder / "c.af", seed, (*NUMBERS, "str", "bytes"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported_values, "BOX", box)
+        patch.setattr(boxes, "BOX", box)
         arrayfs.export_to(folder / "c.af", folder / "o.h5", verify=True)
     with h5py.File(folder / "o.h5") as file, arrayfs.open(folder / "c.af") as c:
         for path, values in want.items():
@@ -191,7 +191,7 @@ def test_numpy_files(tmp_path_factory: pytest.TempPathFactory, seed: int, box: i
     folder = tmp_path_factory.mktemp("e")
     want = drawn(folder / "c.af", seed, NUMBERS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported_values, "BOX", box)
+        patch.setattr(boxes, "BOX", box)
         arrayfs.export_to(folder / "c.af", folder / "o.npz", verify=True, jobs=jobs)
         for number, (path, values) in enumerate(want.items()):
             for end in ("npy", "raw", "raw.gz"):
@@ -210,7 +210,7 @@ def test_numpy_files(tmp_path_factory: pytest.TempPathFactory, seed: int, box: i
 
 
 def test_large_chunks_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported_values, "BOX", 1 << 20)
+    monkeypatch.setattr(boxes, "BOX", 1 << 20)
     rng = np.random.default_rng(1)
     given_values = {
         "raw": rng.integers(0, 255, (5, 1100, 4000), "u1"),
