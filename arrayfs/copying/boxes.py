@@ -14,7 +14,7 @@ import numpy as np
 from arrayfs.container.grid import Coord, Grid
 from arrayfs.copying.ahead import ahead
 from arrayfs.copying.value_export import Box, ValueArray, Values
-from arrayfs.view.regions import TEXT_SIZE, Region, regions
+from arrayfs.view.regions import TEXT_SIZE, regions
 
 # Bytes of elements had at a time.
 BOX = 32 << 20
@@ -28,28 +28,22 @@ def boxes(array: ValueArray, *, everything: bool) -> Iterator[Box]:
     element = array.dtype.itemsize if array.dtype.kind not in "OT" else TEXT_SIZE
     places = (tuple(place) for place in np.ndindex(grid.counts)) if everything else array.places()
     for region in regions(grid, array.part, places, element, BOX):
-        chunks = [-(-(b - a) // c) for a, b, c in zip(region.start, region.stop, array.chunks, strict=True)]
-        whole = _is_of_chunks(region, array) and math.prod(chunks) == len(region.coords)
-        yield Box(region.start, region.stop, whole)
+        count = math.prod(-(-(b - a) // c) for a, b, c in zip(region.start, region.stop, array.chunks, strict=True))
+        yield Box(region.start, region.stop, count > len(region.coords))
 
 
 def contents(array: ValueArray, jobs: int, *, everything: bool) -> Iterator[tuple[Box, Values]]:
     """The elements of what there is of an array: boxes without missing chunks. everything: of those too."""
-    there = None if everything else _Present(array)
+    there: _Present | None = None
     for box, values in read_ahead(array, boxes(array, everything=everything), jobs):
-        if box.whole or there is None or not _is_of_chunks(box, array):
+        if not box.has_gaps:
             yield box, values
             continue
+        there = there or _Present(array)
         for place, part in _single(box, array.chunks):
             if there.has(place):
                 inside = zip(part.start, part.stop, box.start, strict=True)
                 yield part, values[tuple([slice(a - first, b - first) for a, b, first in inside])]
-
-
-def _is_of_chunks(box: Box | Region, array: ValueArray) -> bool:
-    """Whether a box ends where chunks do; else it is a part of one that is there."""
-    sides = zip(box.start, box.stop, array.chunks, array.shape, strict=True)
-    return all(not a % c and (not b % c or b == n) for a, b, c, n in sides)
 
 
 def _single(box: Box, chunks: Sequence[int]) -> Iterator[tuple[Coord, Box]]:
@@ -60,7 +54,7 @@ def _single(box: Box, chunks: Sequence[int]) -> Iterator[tuple[Coord, Box]]:
         place = tuple(a + b for a, b in zip(first, step, strict=True))
         start = tuple(n * c for n, c in zip(place, chunks, strict=True))
         stop = tuple(min(a + c, b) for a, c, b in zip(start, chunks, box.stop, strict=True))
-        yield place, Box(start, stop, whole=True)
+        yield place, Box(start, stop)
 
 
 class _Present:

@@ -17,11 +17,11 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Elements start to stop (excluded) of each axis. whole: no chunk in it is missing, nor cut by it."""
+    """Elements start to stop (excluded) of each axis. has_gaps: it is made of chunks, of which some are missing."""
 
     start: Coord
     stop: Coord
-    whole: bool
+    has_gaps: bool = False
 
     @property
     def slices(self) -> tuple[slice, ...]:
