@@ -93,3 +93,11 @@ def encoded_fill(fill: Any) -> object:
     if kind == "f":
         return base64.standard_b64encode(struct.pack("<d", float(fill))).decode()
     raise ValueError(f"a fill value of type {np.asarray(fill).dtype}")
+
+
+def decoded_float(text: str) -> object:
+    """The inverse of `encoded_fill` for a float; any other text is left as it is."""
+    try:
+        return struct.unpack("<d", base64.b64decode(text, validate=True))[0]
+    except (ValueError, struct.error):
+        return text

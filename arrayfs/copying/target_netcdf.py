@@ -6,17 +6,14 @@ stays missing where a reader sees the same as here, and is written otherwise.
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from arrayfs.copying import target_hdf5
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.hdf5_attributes import FILL
+from arrayfs.copying.hdf5_attributes import FILL, decoded_float
 from arrayfs.copying.target_hdf5 import TIME_ATTRIBUTES, is_time
 from arrayfs.copying.value_export import ValueArray, ValueExport, Values
 from arrayfs.errors import TargetError
@@ -105,9 +102,8 @@ def _fill_attribute(array: ValueArray) -> Any:
         return None
     if array.kind in ("text", "U"):
         return said
-    if isinstance(said, str) and array.kind == "f":  # as xarray writes it in Zarr
-        with suppress(ValueError, struct.error):
-            (said,) = struct.unpack("<d", base64.b64decode(said, validate=True))
+    if isinstance(said, str) and array.kind == "f":
+        said = decoded_float(said)
     try:
         found = np.array(said).astype(_stored_type(array), casting="unsafe")[()]
     except (ValueError, TypeError, OverflowError):
