@@ -38,20 +38,20 @@ class Contents:
         if entry.attr.size > WHOLE:
             return None
         data = self._read(entry)
-        if self._codec != "none" and self._is_native_chunk(entry):
+        if self._is_encoded(entry):
             return b"".join(zarr_codecs.encoded(self._codec, (data,), len(data)))
         return data
 
     def parts(self, entry: Entry) -> Iterator[bytes | memoryview]:
         """A large file, a few MiB at a time."""
         parts = self._parts(entry)
-        if self._codec != "none" and self._is_native_chunk(entry):
+        if self._is_encoded(entry):
             return zarr_codecs.encoded(self._codec, parts, entry.attr.size)
         return parts
 
     def size(self, entry: Entry) -> int | None:
         """Bytes of a large file; None where that is seen only when it is encoded."""
-        return None if self._codec != "none" and self._is_native_chunk(entry) else entry.attr.size
+        return None if self._is_encoded(entry) else entry.attr.size
 
     def _read(self, entry: Entry) -> bytes | memoryview:
         reading = self._keys.plan(entry.path)
@@ -70,7 +70,10 @@ class Contents:
         finally:
             handle.release()
 
-    def _is_native_chunk(self, entry: Entry) -> bool:
+    def _is_encoded(self, entry: Entry) -> bool:
+        """Whether the target has it with the codec: the chunks of native arrays."""
+        if self._codec == "none":
+            return False
         place = self._keys.chunk_at(entry.path)
         return place is not None and isinstance(place[0].chunks, NativeChunks)
 

@@ -89,7 +89,7 @@ def run_import(source: Source, container: str, options: ImportOptions, progress:
     options = replace(options, into=_path(options.into))
     _refuse_itself(source, container)
     total = source.total()
-    refuse(source, options)  # what is seen without reading it; looking through a source is little beside reading it
+    _refuse(source, options)  # what is seen without reading it; looking through a source is little beside reading it
     with _opened(container, options) as tree:
         run = _Import(tree, source, options, total, progress)
         run.run()
@@ -145,7 +145,7 @@ class _Import:
         self._make_groups()
         flow(self._source, self._take)
         self._show(self._total)
-        refuse(self._source, options)
+        _refuse(self._source, options)
         if options.update:
             self._remove_old()
         self._commit()
@@ -242,7 +242,7 @@ class _Import:
             self.done.commits.append(report)
 
 
-def refuse(source: Source, options: ImportOptions) -> None:
+def _refuse(source: Source, options: ImportOptions) -> None:
     """Raise SourceError if a source has something that cannot be kept, and that is not to be left out."""
     left_out = source.remarks.left_out
     if left_out and not options.skip_refused:

@@ -20,7 +20,18 @@ from arrayfs.container.grid import Coord, Grid
 from arrayfs.container.opening import NEW_FOOTER_VERSION
 from arrayfs.copying.decoding import ZarrDecoder, require
 from arrayfs.copying.key_paths import above, join
-from arrayfs.copying.source import ARRAY_DOCUMENTS, LARGE, AsTheyAre, Entry, Item, KeySource, Load, Value, loads_of
+from arrayfs.copying.source import (
+    ARRAY_DOCUMENTS,
+    LARGE,
+    AsTheyAre,
+    Entry,
+    Item,
+    KeySource,
+    Load,
+    Value,
+    load_of,
+    loads_of,
+)
 from arrayfs.errors import SourceError, UnconvertibleError
 from arrayfs.format.dtypes import element_size
 from arrayfs.view import zarr2, zarr3
@@ -88,7 +99,7 @@ class Decoded(AsTheyAre):
             found = self._array(item.key) if array is None and name in ARRAY_DOCUMENTS else None
             consolidated = self._consolidated(item.key) if found is None and name in _CONSOLIDATED else None
             if consolidated is not None:
-                yield Load(len(consolidated), partial(list, [(item.key, consolidated)]))
+                yield load_of((item.key, consolidated))
             elif found is None:
                 passing.append(item)
                 if len(passing) == RUN:
@@ -97,7 +108,7 @@ class Decoded(AsTheyAre):
             else:
                 yield from loads_of(self._values, passing)
                 passing, array = [], found
-                yield Load(len(found.form.document), partial(list, [(item.key, found.form.document)]))
+                yield load_of((item.key, found.form.document))
         yield from loads_of(self._values, passing)
         if array is not None:
             yield from self._decoded(array)

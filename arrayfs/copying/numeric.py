@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from arrayfs.container.grid import Coord, Grid, grid_of
 from arrayfs.copying.key_paths import above
-from arrayfs.copying.source import TOGETHER, Entry, Load, Remarks, Value
+from arrayfs.copying.source import TOGETHER, Entry, Load, Remarks, Value, load_of
 from arrayfs.copying.zarr_types import ZarrType
 from arrayfs.errors import LimitError, SourceError
 from arrayfs.view.metadata import KeyStyle, complete_names, dump_json
@@ -91,8 +91,7 @@ class NumberSource:
 
     def loads(self) -> Iterator[Load]:
         for node in self._nodes:
-            documents = list(self._documents(node))
-            yield Load(sum(len(value) for _, value in documents), partial(list, documents))
+            yield load_of(*self._documents(node))
             if isinstance(node, Numbers):
                 yield from self._chunks(node)
 

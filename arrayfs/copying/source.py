@@ -162,6 +162,11 @@ class AsTheyAre:
         self._values.close()
 
 
+def load_of(*documents: tuple[str, bytes]) -> Load:
+    """Documents that need not be read any more."""
+    return Load(sum(len(content) for _, content in documents), partial(list, documents))
+
+
 def loads_of(values: KeySource, items: Iterable[Item]) -> Iterator[Load]:
     """The values of these items, small ones together."""
     waiting: list[str] = []
