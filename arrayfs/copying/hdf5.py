@@ -97,7 +97,7 @@ class Hdf5(NumberSource):
         h5py = self._h5py
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.SoftLink):
-            where = "where its values are" if group.get(name) is not None else "which leads nowhere"
+            where = "where its values are" if _leads(group, name) else "which leads nowhere"
             self.remarks.notes[path] = f"a link to {link.path}, {where}"
             return None
         if isinstance(link, h5py.ExternalLink):
@@ -179,6 +179,14 @@ class Hdf5(NumberSource):
             return texts.reshape(values.shape)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise SourceError(f"{self.name}: {path}: {error}") from error
+
+
+def _leads(group: Any, name: str) -> bool:
+    """Whether there is something where a soft link leads to."""
+    try:
+        return group.get(name) is not None
+    except (OSError, RuntimeError):  # it may lead to itself
+        return False
 
 
 def _element(h5py: Any, found: Any) -> tuple[np.dtype[Any], bool]:

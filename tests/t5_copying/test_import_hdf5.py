@@ -148,6 +148,18 @@ def test_objects_come_once_and_links_are_told(tmp_path: Path, target: Path) -> N
         arrayfs.import_from(tmp_path / "t.h5", target, update=True)
 
 
+def test_soft_links_that_lead_to_each_other_lead_nowhere(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["x"] = np.arange(3)
+        file["one"], file["other"] = h5py.SoftLink("/other"), h5py.SoftLink("/one")
+    done = arrayfs.import_from(tmp_path / "t.h5", target, verify=True)
+    assert done.notes == {
+        "one": "a link to /other, which leads nowhere",
+        "other": "a link to /one, which leads nowhere",
+    }
+    assert read(target, "x").tolist() == [0, 1, 2]
+
+
 def test_what_is_damaged_is_named(tmp_path: Path, target: Path) -> None:
     path = tmp_path / "t.h5"
     with h5py.File(path, "w") as file:
