@@ -6,7 +6,7 @@ stays missing where a reader sees the same as here, and is written otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from arrayfs.errors import TargetError
 
 _TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"))
 # Attributes that stand for something else in a NetCDF file.
-_RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Dimid", "_Netcdf4Coordinates"))
+_OF_THE_LIBRARY = ("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict")
+_RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", *_OF_THE_LIBRARY))
 
 
 def require() -> Any:
@@ -40,6 +41,7 @@ def accept(export: ValueExport) -> None:
         _accept_array(array)
         target_hdf5.accept_attributes(array.path, _attributes_of(array), as_json=export.as_json)
     for group in export.groups:
+        _refuse_reserved(group.path, group.attributes)
         target_hdf5.accept_attributes(group.path, group.attributes, as_json=export.as_json)
     _dimensions_of_groups(export.arrays)
 
@@ -49,15 +51,19 @@ def _accept_array(array: ValueArray) -> None:
     _stored_type(array)
     if array.kind == "b" and "dtype" in array.attributes:
         raise TargetError(f"{array.path}: truth values need the attribute `dtype`, which it has otherwise")
-    reserved = _RESERVED & array.attributes.keys()
-    if reserved:
-        raise TargetError(f"{array.path}: attribute {min(reserved)!r} stands for something else in NetCDF4")
+    _refuse_reserved(array.path, array.attributes)
     names = [name for name in array.dimension_names if name]
     if any("/" in name for name in names):
         raise TargetError(f"{array.path}: a dimension's name with a slash in it")
     if len(set(names)) != len(names):
         raise TargetError(f"{array.path}: two dimensions have one name")
     _fill_attribute(array)
+
+
+def _refuse_reserved(where: str, members: Mapping[str, Any]) -> None:
+    reserved = _RESERVED & members.keys()
+    if reserved:
+        raise TargetError(f"{where or '/'}: attribute {min(reserved)!r} stands for something else in NetCDF4")
 
 
 def _dimensions_of_groups(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:

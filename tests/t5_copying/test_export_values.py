@@ -155,6 +155,17 @@ def test_a_fill_value_among_attributes_is_one_where_it_means_nothing_else(tmp_pa
         assert file["g"].attrs["_FillValue"] == 5
 
 
+@pytest.mark.parametrize("name", ["CLASS", "_Netcdf4Dimid", "_NCProperties", "_nc3_strict"])
+@pytest.mark.parametrize("where", ["g", "g/t"])
+def test_attributes_that_netcdf_keeps_for_itself_are_refused(tmp_path: Path, name: str, where: str) -> None:
+    needed("o.nc")
+    with arrayfs.open(tmp_path / "c.af", "w") as c:
+        c.create("g/t", shape=(2,), dtype="i4")
+        c[where].attrs[name] = "x"
+    with pytest.raises(TargetError, match=f"{where}: attribute '{name}' stands for something else in NetCDF4"):
+        arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.nc")
+
+
 def test_raw_bytes_are_compressed_however_the_name_is_written(tmp_path: Path) -> None:
     with arrayfs.open(tmp_path / "c.af", "w") as c:
         c.create("t", shape=(4,), dtype="u1")[:] = 7
