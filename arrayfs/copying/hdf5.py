@@ -205,7 +205,7 @@ def _element(h5py: Any, found: Any) -> tuple[np.dtype[Any], bool]:
 
 
 def _text(value: Any) -> str:
-    """A text of varying length. Raises SourceError if it is not UTF-8, whatever the file says."""
+    """A text of varying length. Raises UnicodeDecodeError if it is not UTF-8, whatever the file says."""
     if isinstance(value, bytes):
         return value.decode()
     return value if isinstance(value, str) else ""
