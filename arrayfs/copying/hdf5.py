@@ -23,6 +23,7 @@ from arrayfs.copying.zarr_types import TEXT, zarr_type
 from arrayfs.errors import SourceError
 
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_NO_TEXT = "its name is not UTF-8"
 _NETCDF_MARKS = ("_NCProperties", "_Netcdf4Dimid", "_nc3_strict")
 
 
@@ -76,7 +77,7 @@ class Hdf5(NumberSource):
             path, group = waiting.pop()
             yield path, group
             below = []
-            for name in sorted(group):
+            for name in self._names(path, group):
                 inner = join(path, name)
                 found = self._followed(inner, group, name)
                 if found is None:
@@ -91,6 +92,14 @@ class Hdf5(NumberSource):
                 else:
                     yield inner, found
             waiting += reversed(below)
+
+    def _names(self, path: str, group: Any) -> list[str]:
+        """The names in a group, in order, without those that are no text, which h5py gives as bytes."""
+        names = list(group)
+        for name in names:
+            if isinstance(name, bytes):
+                self.remarks.left_out[join(path, ascii(name))] = _NO_TEXT
+        return sorted(name for name in names if isinstance(name, str))
 
     def _followed(self, path: str, group: Any, name: str) -> Any:
         """The object that a name in a group leads to, None (and a remark) if it is none of this file's."""
@@ -122,6 +131,9 @@ class Hdf5(NumberSource):
     def _attributes(self, path: str, found: Any) -> dict[str, object]:
         kept: dict[str, object] = {}
         for name in kept_names(found.attrs):
+            if isinstance(name, bytes):
+                self.remarks.notes[f"{path or '/'}: attribute {name!a}"] = f"not kept: {_NO_TEXT}"
+                continue
             try:
                 kept[name] = as_json(found.attrs[name], netcdf=self._netcdf)
             except (ValueError, TypeError, OSError) as error:

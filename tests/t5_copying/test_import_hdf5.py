@@ -160,6 +160,19 @@ def test_soft_links_that_lead_to_each_other_lead_nowhere(tmp_path: Path, target:
     assert read(target, "x").tolist() == [0, 1, 2]
 
 
+def test_names_that_are_not_utf8_are_told(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["g/x"] = np.arange(3)
+        file[b"g/\xff"] = np.arange(3)
+        file["g/x"].attrs[b"\xfe"] = 1
+    with pytest.raises(SourceError, match=r"g/b'\\xff': its name is not UTF-8"):
+        arrayfs.import_from(tmp_path / "t.h5", target)
+    done = arrayfs.import_from(tmp_path / "t.h5", target, skip_refused=True, verify=True)
+    assert done.left_out == {"g/b'\\xff'": "its name is not UTF-8"}
+    assert done.notes == {"g/x: attribute b'\\xfe'": "not kept: its name is not UTF-8"}
+    assert read(target, "g/x").tolist() == [0, 1, 2]
+
+
 def test_what_is_damaged_is_named(tmp_path: Path, target: Path) -> None:
     path = tmp_path / "t.h5"
     with h5py.File(path, "w") as file:
