@@ -86,6 +86,7 @@ class _Npz(NumberSource):
 
     def __init__(self, archive: Zipped, arrays: list[Numbers], look: int) -> None:
         groups = {path for array in arrays for path in above(array.path) if path}
+        groups -= {array.path for array in arrays}  # as the crate has them, arrays may lie in others
         nodes: list[GroupOf | Numbers] = [*(GroupOf(path, {}) for path in sorted(groups)), *arrays]
         super().__init__(archive.name, nodes, look, threads=1)
         self._archive = archive

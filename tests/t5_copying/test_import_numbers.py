@@ -133,6 +133,13 @@ def test_raw_numbers_also_out_of_gzip(
         arrayfs.import_from(path, target, **said)  # type: ignore[arg-type]
 
 
+def test_an_array_of_npz_that_others_lie_in_is_no_group(tmp_path: Path, target: Path) -> None:
+    np.savez(tmp_path / "f.npz", **{"a": np.arange(3), "a/b": np.arange(4), "g/c": np.arange(5)})
+    done = arrayfs.import_from(tmp_path / "f.npz", target, verify=True)
+    assert done.differing == []
+    assert [read(target, name).tolist() for name in ("a", "a/b", "g/c")] == [[*range(n)] for n in (3, 4, 5)]
+
+
 def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
     """Files and options, and what is said of them."""
     path, packed, cut = tmp_path / "r.bin", tmp_path / "r.bin.gz", tmp_path / "cut.gz"
