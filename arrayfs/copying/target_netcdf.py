@@ -19,8 +19,8 @@ from arrayfs.copying.value_export import ValueArray, ValueExport, Values
 from arrayfs.errors import TargetError
 
 _TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"))
-# Attributes that stand for something else in a NetCDF file.
 _OF_THE_LIBRARY = ("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict")
+# Attributes that stand for something else in a NetCDF file.
 _RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", *_OF_THE_LIBRARY))
 
 
