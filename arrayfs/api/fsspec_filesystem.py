@@ -226,7 +226,10 @@ class ArrayfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **options: Any) -> io.IOBase:
         if mode == _READING:
-            return _Reading(self, path, mode, block_size=options.get("block_size") or "default")
+            found = self.info(path)
+            if found["type"] == "directory":
+                raise IsDirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            return _Reading(self, path, mode, block_size=options.get("block_size") or "default", size=found["size"])
         if mode not in ("wb", _CREATING, _APPENDING):
             raise ValueError(f"mode {mode!r}: one of rb, wb, xb, ab is wanted")
         if self.isdir(path):
