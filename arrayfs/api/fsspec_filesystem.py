@@ -107,10 +107,13 @@ class ArrayfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
     def _writable(self, container: str) -> tuple[Keys, Connection]:
         """What changes a container."""
-        if self.read_only:
-            raise ReadOnlyError(errno.EROFS, "the file system is open for reading only", container)
+        self._check_change(container)
         with self._guard:
             return self._of(container, self._writing, self._written), self._writing[container]
+
+    def _check_change(self, container: str) -> None:
+        if self.read_only:
+            raise ReadOnlyError(errno.EROFS, "the file system is open for reading only", container)
 
     def _of(self, container: str, opened: dict[str, Connection], source: Source) -> Keys:
         """What an open container works on; it is opened if it is not, or by the process that this was forked from."""
@@ -223,7 +226,10 @@ class ArrayfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
     def _open(self, path: str, mode: str = "rb", autocommit: bool = True, **options: Any) -> io.IOBase:
         if mode == _READING:
-            return _Reading(self, path, mode, **{name: options[name] for name in ("block_size",) if options.get(name)})
+            found = self.info(path)
+            if found["type"] == "directory":
+                raise IsDirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            return _Reading(self, path, mode, block_size=options.get("block_size") or "default", size=found["size"])
         if mode not in ("wb", _CREATING, _APPENDING):
             raise ValueError(f"mode {mode!r}: one of rb, wb, xb, ab is wanted")
         if self.isdir(path):
@@ -248,9 +254,7 @@ class ArrayfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """As `mkdir`."""
-        container, _ = self._split(path)
-        if self.read_only:
-            raise ReadOnlyError(errno.EROFS, "the file system is open for reading only", container)
+        self._check_change(self._split(path)[0])
         if self.isfile(path) or (self.exists(path) and not exist_ok):
             raise EntryExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 

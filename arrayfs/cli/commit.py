@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from arrayfs.cli import control, text
+from arrayfs.container.commit import CommitReport
 
 EXAMPLE = """\b
 Example:
@@ -26,6 +28,15 @@ def commit(mountpoint: str, message: str, as_json: bool) -> None:
     when the new sidecar is safe on disk. The mount goes on.
     """
     echo_commit(control.commit(control.mount_above(mountpoint), message), as_json=as_json)
+
+
+def reported(report: CommitReport | None) -> dict[str, Any] | None:
+    """What a commit of this process made, as a mount says it of its own."""
+    if report is None:
+        return None
+    said = asdict(report)
+    said["bytes"] = said.pop("size")
+    return said
 
 
 def echo_commit(committed: dict[str, Any] | None, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import click
 
 from arrayfs.cli import control, text
 from arrayfs.cli.journal_dir import journal_dir_option, open_journal_dir
+from arrayfs.cli.options import CODECS, chunk_stats_option
 from arrayfs.cli.params import read_size
 from arrayfs.cli.progress import bar
 from arrayfs.cli.writing import opened_for_writing
@@ -29,21 +30,15 @@ Example:
 @click.option("--keep-since", metavar="N|TAG|TIME", help="Keep what there was then, and all since.")
 @click.option("--keep-tags", is_flag=True, help="Keep all versions that have a tag.")
 @click.option("--dry-run", "-n", is_flag=True, help="Change nothing; say what would be merged, and about what is won.")
-@click.option(
-    "--codec",
-    type=click.Choice(["none", "lz4", "zstd"]),
-    help="Compress all blocks like this; by default they stay as they are.",
-)
+@click.option("--codec", type=CODECS, help="Compress all blocks like this; by default they stay as they are.")
 @click.option(
     "--block-size",
     type=read_size,
     metavar="SIZE",
     help="Pack small chunks together up to this, and divide larger blocks; by default 64KiB, and larger ones stay.",
 )
-@click.option(
-    "--chunk-stats/--no-chunk-stats",
-    default=None,
-    help="Have smallest, largest and null count of every chunk, or of none; by default those that are known.",
+@chunk_stats_option(
+    "Have smallest, largest and null count of every chunk, or of none; by default those that are known."
 )
 @journal_dir_option
 @text.json_option

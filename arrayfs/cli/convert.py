@@ -8,13 +8,15 @@ from dataclasses import asdict
 import click
 
 from arrayfs.cli import control, text
-from arrayfs.cli.commit import echo_commit
+from arrayfs.cli.commit import echo_commit, reported
+from arrayfs.cli.options import codec_option
 from arrayfs.cli.progress import bar
 from arrayfs.cli.writing import opened_for_writing
 from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
 from arrayfs.copying.decoding import ZarrDecoder, require
+from arrayfs.copying.walking import Chosen
 from arrayfs.errors import ArrayNotFoundError, UnconvertibleError
 from arrayfs.view.conversion import Conversion, arrays_of, is_native, plan
 from arrayfs.view.converting import Converted, encoded_size, planned
@@ -40,13 +42,7 @@ DIRTY_LIMIT = 64 << 20
 @click.option(
     "--dry-run", "-n", is_flag=True, help="Change nothing; say which would be converted, and which cannot be."
 )
-@click.option(
-    "--codec",
-    type=click.Choice(["none", "lz4", "zstd"]),
-    default="lz4",
-    show_default=True,
-    help="Compression of the new blocks.",
-)
+@codec_option
 @click.option("-m", "--message", help="Why; by default `convert` and what was converted.")
 @text.json_option
 def convert(
@@ -54,7 +50,7 @@ def convert(
     arrays: tuple[str, ...],
     everything: bool,
     dry_run: bool,
-    codec: str,
+    codec: str | None,
     message: str | None,
     as_json: bool,
 ) -> None:
@@ -77,18 +73,18 @@ def convert(
     if bool(arrays) == everything:
         raise click.UsageError("name arrays, or all of them with --all")
     require()
-    wanted = [name.strip("/") for name in arrays]
+    chosen = Chosen(arrays)
     if dry_run:
         opened = Container.open(control.container_at(container))
         try:
-            plans, refused = _plans(opened, wanted)
+            plans, refused = _plans(opened, chosen)
             _echo([planned(each) for each in plans], refused, None, dry_run=True, as_json=as_json)
         finally:
             opened.close()
         return
-    options = ContainerOptions(PoolOptions(None if codec == "none" else codec, dirty_limit=DIRTY_LIMIT))
+    options = ContainerOptions(PoolOptions(codec, dirty_limit=DIRTY_LIMIT))
     with opened_for_writing(container, options) as opened:
-        plans, refused = _plans(opened.at(opened.versions().newest), wanted)
+        plans, refused = _plans(opened.at(opened.versions().newest), chosen)
         if refused and not everything:
             raise UnconvertibleError("; ".join(f"{path or '/'}: {reason}" for path, reason in refused.items()))
         done = _convert(opened, plans, as_json=as_json)
@@ -97,19 +93,19 @@ def convert(
     _echo(done, refused, report, dry_run=False, as_json=as_json)
 
 
-def _plans(container: Container, wanted: Sequence[str]) -> tuple[list[Conversion], dict[str, str]]:
-    """What becomes of the wanted arrays (none named: all), and why others cannot be converted, by path.
+def _plans(container: Container, chosen: Chosen) -> tuple[list[Conversion], dict[str, str]]:
+    """What becomes of the chosen arrays, and why others cannot be converted, by path.
 
     Raises ArrayNotFoundError for a name that is no array and no group with one.
     """
     tree = Tree(container)
     found = dict(arrays_of(tree))
-    missing = [name for name in wanted if not any(_is_in(path, name) for path in found)]
+    missing = [name for name in chosen.names if not any(map(Chosen([name]).has, found))]
     if missing:
         raise ArrayNotFoundError(f"no array with a document, or group of such, {missing[0]!r}")
     plans, refused = [], {}
     for path, directory in found.items():
-        if is_native(tree, directory) or (wanted and not any(_is_in(path, name) for name in wanted)):
+        if is_native(tree, directory) or not chosen.has(path):
             continue
         try:
             conversion = plan(tree, directory)
@@ -119,10 +115,6 @@ def _plans(container: Container, wanted: Sequence[str]) -> tuple[list[Conversion
         else:
             plans.append(conversion)
     return plans, refused
-
-
-def _is_in(path: str, wanted: str) -> bool:
-    return not wanted or path == wanted or path.startswith(f"{wanted}/")
 
 
 def _convert(container: Container, plans: Sequence[Conversion], *, as_json: bool) -> list[Converted]:
@@ -144,9 +136,7 @@ def _convert(container: Container, plans: Sequence[Conversion], *, as_json: bool
 def _echo(
     results: Sequence[Converted], refused: dict[str, str], report: CommitReport | None, *, dry_run: bool, as_json: bool
 ) -> None:
-    committed = None if report is None else asdict(report)
-    if committed is not None:
-        committed["bytes"] = committed.pop("size")
+    committed = reported(report)
     if as_json:
         left = [{"array": path, "reason": reason} for path, reason in refused.items()]
         arrays = [asdict(each) for each in results]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from arrayfs.cli import text
+from arrayfs.cli.options import codec_option
 from arrayfs.copying.estimate import estimate as estimated
 
 EXAMPLE = """\b
@@ -17,15 +18,15 @@ Example:
 
 @click.command(short_help="Say what a directory would save as a container.", epilog=EXAMPLE)
 @click.argument("directory", type=click.Path(exists=True, file_okay=False))
-@click.option("--codec", type=click.Choice(["none", "lz4", "zstd"]), default="lz4", show_default=True)
+@codec_option
 @text.json_option
-def estimate(directory: str, codec: str, as_json: bool) -> None:
+def estimate(directory: str, codec: str | None, as_json: bool) -> None:
     """Count files and bytes in DIRECTORY, and guess what `arrayfs import` would make of them.
 
     Every file is looked at once, and a few hundred are packed as a sample: a million take little longer than `du`.
     Nothing is written.
     """
-    found = estimated(directory, None if codec == "none" else codec)
+    found = estimated(directory, codec)
     saved = {"saved_files": found.saved_files, "saved_bytes": found.saved_bytes}
     if as_json:
         text.echo_json(asdict(found) | saved)

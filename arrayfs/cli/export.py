@@ -7,8 +7,9 @@ from dataclasses import asdict
 import click
 
 from arrayfs.cli import control, text
+from arrayfs.cli.options import zarr_format_option
 from arrayfs.cli.progress import bar
-from arrayfs.copying.export_to import KINDS, export_to
+from arrayfs.copying.export_to import FILE_KINDS, KINDS, export_to
 
 EXAMPLE = """\b
 DEST:
@@ -34,14 +35,8 @@ Example:
 @click.argument("dest")
 @click.argument("names", metavar="[ARRAY|GROUP]...", nargs=-1)
 @click.option("--to", "kind", type=click.Choice(KINDS), help="What DEST is to be, where its name does not say.")
-@click.option("--version", metavar="N|TAG|TIME", help="An earlier version.")
-@click.option(
-    "--zarr-format",
-    type=click.Choice(["3", "2"]),
-    default="3",
-    show_default=True,
-    help="Of metadata that no client wrote, in Zarr stores.",
-)
+@text.version_option
+@zarr_format_option("Of metadata that no client wrote, in Zarr stores.")
 @click.option(
     "--codec",
     type=click.Choice(["none", "zstd", "gzip", "lzf"]),
@@ -62,7 +57,7 @@ def export(
     names: tuple[str, ...],
     kind: str | None,
     version: str | None,
-    zarr_format: str,
+    zarr_format: int,
     codec: str,
     overwrite: bool,
     jobs: int | None,
@@ -82,10 +77,10 @@ def export(
         done = export_to(
             control.container_at(container),
             dest,
-            [name.strip("/") for name in names],
+            names,
             kind=kind,
             version=version,
-            zarr_format=int(zarr_format),
+            zarr_format=zarr_format,
             codec=codec,
             overwrite=overwrite,
             jobs=jobs,
@@ -98,6 +93,6 @@ def export(
         said["bytes"] = said.pop("size")
         text.echo_json(said)
         return
-    what = f"{text.count(done.files, 'file')}, " if done.kind in ("zarr", "zip", "store") else ""
+    what = f"{text.count(done.files, 'file')}, " if done.kind in FILE_KINDS else ""
     arrays = text.count(done.arrays, "array")
     click.echo(f"exported version {done.version} to {done.dest}: {arrays}, {what}{text.size(done.size)}")

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from arrayfs.cli import control, text
-from arrayfs.cli.commit import echo_commit
+from arrayfs.cli.commit import echo_commit, reported
 from arrayfs.cli.exit_codes import ExitCode
+from arrayfs.cli.options import block_size_option, codec_option, packed_chunk_stats_option, zarr_format_option
 from arrayfs.cli.params import read_size
 from arrayfs.cli.progress import bar
-from arrayfs.copying.importing import Imported, ImportOptions, run_import
-from arrayfs.copying.opening import SourceOptions, open_source
+from arrayfs.copying.import_from import import_from
+from arrayfs.copying.importing import Imported
 
 EXAMPLE = """\b
 Example:
@@ -36,37 +37,19 @@ def _lengths(_ctx: click.Context, _param: click.Parameter, typed: str | None) ->
     return lengths
 
 
-def _size(_ctx: click.Context, _param: click.Parameter, typed: str | None) -> int | None:
-    return None if typed is None else read_size(typed)
-
-
 @click.command("import", short_help="Put a Zarr store, HDF5, NetCDF4 or NumPy file into a container.", epilog=EXAMPLE)
 @click.argument("source", metavar="SRC")
 @click.argument("container")
 @click.option("--into", metavar="GROUP", default="", help="The group that it goes into; by default the root.")
 @click.option("--native", is_flag=True, help="Store what a client compressed as numbers, where the type allows it.")
 @click.option("--update", is_flag=True, help="Make what is there already equal to SRC; without it, that is refused.")
-@click.option("--commit-every", metavar="SIZE", callback=_size, help="A version after so many bytes, e.g. 10GiB.")
+@click.option("--commit-every", metavar="SIZE", type=read_size, help="A version after so many bytes, e.g. 10GiB.")
 @click.option("--skip-refused", is_flag=True, help="Go on without what a container cannot keep, and name it.")
 @click.option("--verify", is_flag=True, help="Read all back afterwards, and compare.")
-@click.option(
-    "--codec", type=click.Choice(["none", "lz4", "zstd"]), default="lz4", show_default=True, help="Of the new blocks."
-)
-@click.option(
-    "--block-size", metavar="SIZE", callback=_size, default="64KiB", show_default=True, help="Of small chunks."
-)
-@click.option(
-    "--chunk-stats/--no-chunk-stats",
-    default=None,
-    help="Keep smallest, largest and null count of each chunk of numbers; by default as the newest version has it.",
-)
-@click.option(
-    "--zarr-format",
-    type=click.Choice(["2", "3"]),
-    default="3",
-    show_default=True,
-    help="Of documents made for numbers.",
-)
+@codec_option
+@block_size_option
+@packed_chunk_stats_option
+@zarr_format_option("Of documents made for numbers.")
 @click.option("--dtype", help="Of raw numbers, as NumPy has it: '<f4', int16, …")
 @click.option("--shape", metavar="N,N,…", callback=_lengths, help="Of raw numbers.")
 @click.option("--order", type=click.Choice(["C", "F"]), default="C", show_default=True, help="Of raw numbers.")
@@ -91,31 +74,10 @@ def import_(ctx: click.Context, /, source: str, container: str, as_json: bool, *
     CONTAINER may also be a directory where one is mounted. What becomes of each type of HDF5 and NumPy stands in
     docs/COPYING.md.
     """
-    options = ImportOptions(
-        into=given["into"],
-        update=given["update"],
-        commit_every=given["commit_every"],
-        skip_refused=given["skip_refused"],
-        verify=given["verify"],
-        message=given["message"],
-        codec=None if given["codec"] == "none" else given["codec"],
-        block_size=given["block_size"],
-        chunk_stats=given["chunk_stats"],
-    )
-    of_source = SourceOptions(
-        native=given["native"],
-        zarr_format=int(given["zarr_format"]),
-        fortran=given["order"] == "F",
-        **{key: given[key] for key in ("dtype", "shape", "chunks", "offset", "name", "branch", "tag", "snapshot")},
-    )
-    opened = open_source(source, of_source)
-    try:
-        with bar("importing", wanted=not as_json) as shown:
-            progress = None if shown is None else shown.show
-            done = run_import(opened, control.container_at(container), options, progress)
-    finally:
-        opened.close()
-    _echo(done, as_json=as_json, verified=options.verify)
+    with bar("importing", wanted=not as_json) as shown:
+        progress = None if shown is None else shown.show
+        done = import_from(source, control.container_at(container), progress=progress, **given)
+    _echo(done, as_json=as_json, verified=given["verify"])
     if done.differing:
         ctx.exit(ExitCode.DAMAGED)
 
@@ -137,7 +99,7 @@ def _echo(done: Imported, *, as_json: bool, verified: bool) -> None:
         parts.append(f"{text.count(done.removed, 'chunk')} removed")
     click.echo(f"imported {', '.join(parts)}")
     for report in done.commits:
-        echo_commit(asdict(report) | {"bytes": report.size}, as_json=False)
+        echo_commit(reported(report), as_json=False)
     if not done.commits:
         echo_commit(None, as_json=False)
     for key in done.differing:

@@ -11,6 +11,7 @@ import click
 from arrayfs.cli.control import read_status
 from arrayfs.cli.journal_dir import check_journal_dir, journal_dir_option, open_journal_dir
 from arrayfs.cli.mount_words import read_words
+from arrayfs.cli.options import block_size_option, codec_option, packed_chunk_stats_option, zarr_format_option
 from arrayfs.cli.params import read_duration, read_size
 from arrayfs.cli.umount import echo_result
 from arrayfs.container.container import Container, ContainerOptions
@@ -48,34 +49,10 @@ def _compact_when(typed: str) -> CompactWhen:
     "--version", "version", metavar="N|TAG|TIME", help="Show this version, read only; `arrayfs log` lists them."
 )
 @click.option("--foreground", is_flag=True, help="Stay, until unmounted or interrupted (Ctrl-C commits and unmounts).")
-@click.option(
-    "--zarr-format",
-    type=click.Choice(["2", "3"]),
-    default="3",
-    show_default=True,
-    help="Format of metadata that no client wrote.",
-)
-@click.option(
-    "--codec",
-    type=click.Choice(["none", "lz4", "zstd"]),
-    default="lz4",
-    show_default=True,
-    help="Compression of new blocks.",
-)
-@click.option(
-    "--block-size",
-    type=read_size,
-    metavar="SIZE",
-    default="64KiB",
-    show_default=True,
-    help="Small chunks are packed together up to this.",
-)
-@click.option(
-    "--chunk-stats/--no-chunk-stats",
-    default=None,
-    help="Keep smallest, largest and null count of each chunk of numbers that is packed; by default as the newest"
-    " version has it.",
-)
+@zarr_format_option("Format of metadata that no client wrote.")
+@codec_option
+@block_size_option
+@packed_chunk_stats_option
 @click.option(
     "--cache",
     "cache_size",
@@ -167,8 +144,8 @@ def mount(
     read_only: bool,
     version: str | None,
     foreground: bool,
-    zarr_format: str,
-    codec: str,
+    zarr_format: int,
+    codec: str | None,
     block_size: int,
     chunk_stats: bool | None,
     cache_size: int,
@@ -207,20 +184,18 @@ def mount(
     if read_only or version is not None:
         chosen = replace(chosen, read_only=True)
     url = container if "://" in container else os.path.abspath(container)
-    pool = PoolOptions(None if codec == "none" else codec, block_size, dirty_limit, chunk_stats)
+    pool = PoolOptions(codec, block_size, dirty_limit, chunk_stats)
     settings = ContainerOptions(pool, cache_size, on_conflict)
 
     def opened() -> Tree:
         journals = open_journal_dir(journal_folder, open_store(url)[0])
         if chosen.read_only:
             if version is not None:
-                return open_tree(url, look=int(zarr_format), options=settings, version=version)
-            return open_reading_tree(
-                url, look=int(zarr_format), options=settings, journals=journals, refresh_every=refresh
-            )
+                return open_tree(url, look=zarr_format, options=settings, version=version)
+            return open_reading_tree(url, look=zarr_format, options=settings, journals=journals, refresh_every=refresh)
         return open_writable_tree(
             url,
-            look=int(zarr_format),
+            look=zarr_format,
             options=settings,
             journals=journals,
             commit_every=commit_every,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import click
 
 from arrayfs.cli import text
-from arrayfs.cli.commit import echo_commit
+from arrayfs.cli.commit import echo_commit, reported
 from arrayfs.cli.writing import opened_for_writing
 from arrayfs.container.container import Container
 from arrayfs.container.restore import restore as bring_back
@@ -48,10 +47,7 @@ def restore(container: str, version: str, names: tuple[str, ...], message: str |
     if report is None and not as_json:
         click.echo(f"nothing to do: the newest version has what version {chosen.number} has")
         return
-    committed = None if report is None else asdict(report)
-    if committed is not None:
-        committed["bytes"] = committed.pop("size")
-    echo_commit(committed, as_json=as_json)
+    echo_commit(reported(report), as_json=as_json)
 
 
 def _check(container: Container, older: Container, names: Sequence[str]) -> None:

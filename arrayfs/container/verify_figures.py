@@ -92,16 +92,13 @@ class StatedFigures:
     def _differing(self, position: int, numbers: NDArray[np.int64], run: Run, measured: Measured | None) -> Wrong:
         meta, said = self._layer.footer.arrays[position], self._layer.figures[position].take(numbers)
         found = as_figures(run.meaning, measured, run.chunks)
-        some = found.nulls < run.size // (element_size(meta.dtype) or 1)
-        same = (said.nulls == found.nulls) & (
-            ~some | ((said.lows == found.lows) & (said.highs == found.highs))
-        )  # of nulls alone there is no smallest
+        # of nulls alone there is no smallest
+        alone = found.nulls >= run.size // (element_size(meta.dtype) or 1)
+        same = (said.nulls == found.nulls) & (alone | ((said.lows == found.lows) & (said.highs == found.highs)))
         for number in np.flatnonzero(~same).tolist():
             place = f"array {meta.name!r}: chunk {tuple(meta.chunks.coords[numbers[number]].tolist())}"
-            yield (
-                place,
-                f"{_PLACE} say {_shown(said, number, run.meaning)}, it has {_shown(found, number, run.meaning)}",
-            )
+            stated, real = (_shown(each, number, run.meaning) for each in (said, found))
+            yield place, f"{_PLACE} say {stated}, it has {real}"
 
 
 def _usable(layer: Layer) -> dict[int, Figures]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -19,12 +20,11 @@ from typing import Final, Self
 
 from arrayfs.errors import TargetError
 from arrayfs.store.folder import exchange, rename_noreplace
+from arrayfs.view.paths import DOCUMENT_NAMES
 
 _END: Final = ".arrayfs-export"
 # What renameat2 says where it, or the file system, cannot do what was asked.
 _CANNOT: Final = (errno.ENOSYS, errno.EINVAL)
-# Documents by which a directory is known to be one of Zarr, which may be replaced as a whole.
-_DOCUMENTS: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata", ".zattrs")
 
 
 class Beside:
@@ -39,12 +39,15 @@ class Beside:
         self._directory, self._overwrite = directory, overwrite
         self._check()
         self.removed = list(self._clear())
-        self.path = self.dest.with_name(f".{self.dest.name}.{secrets.token_hex(6)}{_END}")
+        self.path = self._other_name()
         if directory:
             self.path.mkdir(mode=0o777)
         self.fd = os.open(self.path, os.O_RDONLY if directory else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with suppress(OSError):  # where there are no locks, nobody takes it for debris either
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _other_name(self) -> Path:
+        return self.dest.with_name(f".{self.dest.name}.{secrets.token_hex(6)}{_END}")
 
     def _check(self) -> None:
         if not os.path.lexists(self.dest):
@@ -54,13 +57,14 @@ class Beside:
         if not self.dest.is_dir() or self.dest.is_symlink():
             return
         names = os.listdir(self.dest)
-        if os.path.ismount(self.dest) or (names and not any(name in names for name in _DOCUMENTS)):
+        # one of Zarr may be replaced as a whole
+        if os.path.ismount(self.dest) or (names and DOCUMENT_NAMES.isdisjoint(names)):
             raise TargetError(f"{self.dest} is a directory without a Zarr document, which is not replaced")
 
     def _clear(self) -> list[str]:
         """Remove what was left behind by others that ended before they were done."""
         removed = []
-        for left in self.dest.parent.glob(f".{_literal(self.dest.name)}.*{_END}"):
+        for left in self.dest.parent.glob(f".{glob.escape(self.dest.name)}.*{_END}"):
             try:
                 fd = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
             except OSError:
@@ -118,7 +122,7 @@ class Beside:
 
     def _replace_in_two_steps(self, parent: int) -> None:
         """Where the file system can exchange nothing. Killed in between, this leaves both under temporary names."""
-        old = self.dest.with_name(f".{self.dest.name}.{secrets.token_hex(6)}{_END}")
+        old = self._other_name()
         os.rename(self.dest, old)
         try:
             self._rename(parent)
@@ -159,8 +163,3 @@ def _open_up(_call: object, path: str, error: tuple[object, BaseException, objec
         shutil.rmtree(path)
     else:
         os.unlink(path)
-
-
-def _literal(name: str) -> str:
-    """A name as a pattern that matches it alone."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)

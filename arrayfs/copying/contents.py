@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arrayfs.copying import zarr_codecs
-from arrayfs.copying.walking import Chosen, Entry, find
+from arrayfs.copying.walking import Chosen, Entry
 from arrayfs.errors import ArrayFSError, FormatError
 from arrayfs.view.chunks import NativeChunks
 from arrayfs.view.keys import Keys
 from arrayfs.view.metadata import DOCUMENT_LIMIT
-from arrayfs.view.nodes import Directory
 from arrayfs.view.tree import Tree
 
 # Files of up to this many bytes are in memory whole, several at a time.
@@ -39,20 +38,20 @@ class Contents:
         if entry.attr.size > WHOLE:
             return None
         data = self._read(entry)
-        if self._codec != "none" and self._is_native_chunk(entry):
+        if self._is_encoded(entry):
             return b"".join(zarr_codecs.encoded(self._codec, (data,), len(data)))
         return data
 
     def parts(self, entry: Entry) -> Iterator[bytes | memoryview]:
         """A large file, a few MiB at a time."""
         parts = self._parts(entry)
-        if self._codec != "none" and self._is_native_chunk(entry):
+        if self._is_encoded(entry):
             return zarr_codecs.encoded(self._codec, parts, entry.attr.size)
         return parts
 
     def size(self, entry: Entry) -> int | None:
         """Bytes of a large file; None where that is seen only when it is encoded."""
-        return None if self._codec != "none" and self._is_native_chunk(entry) else entry.attr.size
+        return None if self._is_encoded(entry) else entry.attr.size
 
     def _read(self, entry: Entry) -> bytes | memoryview:
         reading = self._keys.plan(entry.path)
@@ -71,7 +70,10 @@ class Contents:
         finally:
             handle.release()
 
-    def _is_native_chunk(self, entry: Entry) -> bool:
+    def _is_encoded(self, entry: Entry) -> bool:
+        """Whether the target has it with the codec: the chunks of native arrays."""
+        if self._codec == "none":
+            return False
         place = self._keys.chunk_at(entry.path)
         return place is not None and isinstance(place[0].chunks, NativeChunks)
 
@@ -80,18 +82,14 @@ class Contents:
         data = bytes(self._read(entry))
         if self._codec == "none" and self._chosen.everything:
             return data
-        return zarr_codecs.document(name, path, data, self._codec, self.is_native, self._is_exported)
+        return zarr_codecs.document(name, path, data, self._codec, self._is_native, self._is_exported)
 
     def _is_exported(self, path: str) -> bool:
         return self._chosen.has(path) or self._chosen.leads_to(path)
 
-    def is_native(self, path: str) -> bool:
-        """Whether a native array is there."""
+    def _is_native(self, path: str) -> bool:
         try:
-            with self.tree.container.lock:
-                found = find(self.tree, path)
-                directory = None if found is None else self.tree.node(found.ino)
-                zarr = self.tree.documents.zarr(directory) if isinstance(directory, Directory) else None
+            zarr = self._keys.array_at(path)
         except (ArrayFSError, OSError):
             return False
         return zarr is not None and not zarr.gone and isinstance(zarr.chunks, NativeChunks)

@@ -62,15 +62,15 @@ class Estimate:
         return self.bytes_on_disk - self.container_bytes
 
 
-def estimate(path: str, codec: str | None = "lz4", block_size: int = BLOCK_SIZE) -> Estimate:
+def estimate(path: str, codec: str | None) -> Estimate:
     """Look through a directory. Raises OSError where it cannot be listed."""
     found = Estimate()
     samples = _walk(path, found)
-    packed, raw = _packed(samples, codec, block_size)
+    packed, raw = _packed(samples, codec)
     found.sampled = len(samples)
     found.ratio = packed / raw if raw else 1.0
     chunks = found.files - found.plain
-    blocks = min(chunks, found.bytes // block_size)
+    blocks = min(chunks, found.bytes // BLOCK_SIZE)
     index = PER_FILE * chunks + PER_BLOCK * blocks + PER_PLAIN * found.plain
     found.container_bytes = round(found.bytes * found.ratio) + index
     return found
@@ -107,7 +107,7 @@ def _choose(chosen: list[tuple[float, str]], key: float, path: str) -> None:
         heapq.heapreplace(chosen, (key, path))
 
 
-def _packed(paths: list[str], codec: str | None, block_size: int) -> tuple[int, int]:
+def _packed(paths: list[str], codec: str | None) -> tuple[int, int]:
     """Bytes of the samples packed into blocks, and as they are."""
     packed = raw = 0
     block = b""
@@ -116,7 +116,7 @@ def _packed(paths: list[str], codec: str | None, block_size: int) -> tuple[int, 
             content = file.read(SAMPLE_SIZE)
         raw += len(content)
         block += content
-        if len(block) >= block_size:
+        if len(block) >= BLOCK_SIZE:
             packed += len(compress(codec, block))
             block = b""
     return packed + len(compress(codec, block)), raw

@@ -7,7 +7,7 @@ it at the end; a store gets what is missing of it last, and is cleared when it c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,10 +20,10 @@ from arrayfs.copying.contents import Contents
 from arrayfs.copying.exporting import Exported, FileExport, Order, Progress, default_jobs
 from arrayfs.copying.target import FileTarget
 from arrayfs.copying.target_directory import DirectoryTarget
-from arrayfs.copying.target_hdf5 import GroupValues
 from arrayfs.copying.target_store import StoreTarget, open_store
 from arrayfs.copying.target_zip import ZipTarget
-from arrayfs.copying.values import Selected, ValueArray
+from arrayfs.copying.value_export import ValueExport, size_of
+from arrayfs.copying.values import Selected
 from arrayfs.copying.verifying import verify_values
 from arrayfs.copying.walking import Chosen
 from arrayfs.errors import TargetError
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # What is unpacked is used once; only small chunks that share a block gain by a cache.
 CACHE_SIZE: Final = 64 << 20
 FILE_KINDS: Final = ("zarr", "zip", "store")
-VALUE_KINDS: Final = ("hdf5", "netcdf", "npy", "npz", "raw")
-KINDS: Final = (*FILE_KINDS, *VALUE_KINDS)
 _ENDS: Final = {
     ".zarr": "zarr",
     ".zip": "zip",
@@ -56,6 +54,15 @@ _CODECS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("hdf5", "netcdf"), target_hdf5.CODECS),
     **dict.fromkeys(("npy", "npz", "raw"), ("none",)),
 }
+# What refuses, before anything is written, what cannot be kept in such a file, and what writes it.
+_WRITERS: Final[dict[str, tuple[Callable[[ValueExport], None], Callable[[Beside, ValueExport], None]]]] = {
+    "hdf5": (target_hdf5.accept, target_hdf5.write),
+    "netcdf": (target_netcdf.accept, target_netcdf.write),
+    "npy": (target_numpy.accept, target_numpy.write_npy),
+    "npz": (target_numpy.accept, target_numpy.write_npz),
+    "raw": (target_numpy.accept, target_numpy.write_raw),
+}
+KINDS: Final = (*FILE_KINDS, *_WRITERS)
 
 
 def kind_of(dest: str) -> str:
@@ -111,8 +118,10 @@ def export_to(
             tree.close()
     opened = open_container(url, "r", version=version, cache_size=CACHE_SIZE)
     with opened, closing(Selected(opened, url, names)) as selected:
-        values = _Values(selected, opened.version, kind, codec, threads)
-        return values.export(place, overwrite=overwrite, verify=verify, as_json=json_attributes, progress=progress)
+        groups, arrays = list(selected.groups()), list(selected.arrays())
+        told = _adding_up(progress, sum(map(size_of, arrays)))
+        export = ValueExport(groups, arrays, codec, threads, told, json_attributes)
+        return _export_values(export, opened.version, kind, place, overwrite=overwrite, verify=verify)
 
 
 class _Files:
@@ -154,79 +163,30 @@ class _Files:
         return work
 
 
-class _Values:
+def _adding_up(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """What is told of each piece of `total` bytes that is done."""
+    done = 0
+
+    def told(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(min(done, total), total)
+
+    return told
+
+
+def _export_values(
+    export: ValueExport, version: int, kind: str, dest: str, *, overwrite: bool, verify: bool
+) -> Exported:
     """An export of values."""
-
-    def __init__(self, selected: Selected, version: int, kind: str, codec: str, jobs: int) -> None:
-        self._kind, self._codec, self._jobs, self._version = kind, codec, jobs, version
-        self._arrays = list(selected.arrays())
-        self._groups = [GroupValues(group.path, dict(group.attrs)) for group in selected.groups()]
-
-    def export(self, dest: str, *, overwrite: bool, verify: bool, as_json: bool, progress: Progress | None) -> Exported:
-        self._accept(dest, as_json=as_json)
-        total, done = sum(map(target_numpy.size_of, self._arrays)), 0
-
-        def told(size: int) -> None:
-            nonlocal done
-            done += size
-            if progress is not None:
-                progress(min(done, total), total)
-
-        with Beside(Path(dest), directory=False, overwrite=overwrite) as place:
-            self._write(place, told, as_json=as_json)
-            if verify:
-                verify_values(place, self._kind_of_file(dest), self._arrays, self._jobs)
-            place.publish()
-        return Exported(str(dest), self._kind, self._version, len(self._arrays), 1, total)
-
-    def _kind_of_file(self, dest: str) -> str:
-        return "raw.gz" if self._kind == "raw" and dest.endswith(".gz") else self._kind
-
-    def _accept(self, dest: str, *, as_json: bool) -> None:
-        """Raise TargetError for what the file cannot hold; whatever is needed for it is there."""
-        if self._kind in ("npy", "npz", "raw"):
-            for array in self._arrays:
-                target_numpy.accept(array)
-            if self._kind != "npz" and len(self._arrays) != 1:
-                raise TargetError(f"{dest}: holds one array; {len(self._arrays)} are to be exported")
-            return
-        module: Any = target_hdf5 if self._kind == "hdf5" else target_netcdf
-        module.require()
-        _accept_paths(self._arrays, self._groups)
-        for array in self._arrays:
-            module.accept(array)
-            _accept_attributes(array.path, array.attributes, as_json=as_json)
-        for group in self._groups:
-            _accept_attributes(group.path, group.attributes, as_json=as_json)
-        if self._kind == "netcdf":
-            target_netcdf.accept_dimensions(self._arrays)
-
-    def _write(self, place: Beside, told: Callable[[int], None], *, as_json: bool) -> None:
-        if self._kind in ("hdf5", "netcdf"):
-            write = target_hdf5.write if self._kind == "hdf5" else target_netcdf.write
-            write(place, self._groups, self._arrays, self._codec, self._jobs, told, as_json=as_json)
-            return
-        writers = {
-            "npy": target_numpy.write_npy,
-            "npz": target_numpy.write_npz,
-            "raw": target_numpy.write_raw,
-            "raw.gz": target_numpy.write_raw_gz,
-        }
-        writers[self._kind_of_file(str(place.dest))](place, self._arrays, self._jobs, told)
-
-
-def _accept_attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
-    for key, value in members.items():
-        if key != target_netcdf.FILL_ATTRIBUTE:
-            target_hdf5.attribute(where, key, value, as_json=as_json)
-
-
-def _accept_paths(arrays: Sequence[ValueArray], groups: Sequence[GroupValues]) -> None:
-    """Raise TargetError for an array in which there is something else: in HDF5 none is a group too."""
-    known = {array.path for array in arrays}
-    for path in (*known, *(group.path for group in groups)):
-        parts = path.split("/")
-        for length in range(1, len(parts)):
-            above = "/".join(parts[:length])
-            if above in known:
-                raise TargetError(f"{path}: lies in the array {above}, which can hold no other")
+    accept, write = _WRITERS[kind]
+    accept(export)
+    if kind in ("npy", "raw") and len(export.arrays) != 1:
+        raise TargetError(f"{dest}: holds one array; {len(export.arrays)} are to be exported")
+    with Beside(Path(dest), directory=False, overwrite=overwrite) as place:
+        write(place, export)
+        if verify:
+            verify_values(place, kind, export)
+        place.publish()
+    return Exported(str(dest), kind, version, len(export.arrays), 1, sum(map(size_of, export.arrays)))

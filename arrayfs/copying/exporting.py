@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from arrayfs.copying.ahead import ahead
 from arrayfs.copying.contents import Contents
 from arrayfs.copying.target import Content, FileTarget
 from arrayfs.copying.walking import Chosen, Entry, is_array, walk
@@ -103,26 +103,15 @@ class FileExport:
     ) -> None:
         done = 0
         parallel = self._target.parallel
-        threads = ThreadPoolExecutor(self._jobs, "arrayfs-export")
-        waiting: deque[Future[list[tuple[Entry, Content | None]]]] = deque()
-
-        def settle(most: int) -> None:
-            nonlocal done
-            while len(waiting) > most:
-                for entry, content in waiting.popleft().result():
+        prepare = partial(self._prepare, act if parallel else None)
+        with closing(ahead(prepare, self._batches(wanted), self._jobs, self._jobs * WAITING)) as batches:
+            for batch in batches:
+                for entry, content in batch:
                     if not parallel:
                         act(entry, content)
                     done += entry.attr.size
                 if progress is not None:
                     progress(done, self.size)
-
-        try:
-            for batch in self._batches(wanted):
-                waiting.append(threads.submit(self._prepare, batch, act if parallel else None))
-                settle(self._jobs * WAITING)
-            settle(0)
-        finally:
-            threads.shutdown(cancel_futures=True)
 
     def _batches(self, wanted: Callable[[Entry], bool]) -> Iterator[list[Entry]]:
         """Files that are read together; directories are made on the way, before anything is put into them."""
@@ -141,7 +130,7 @@ class FileExport:
             yield batch
 
     def _prepare(
-        self, batch: list[Entry], act: Callable[[Entry, Content | None], None] | None
+        self, act: Callable[[Entry, Content | None], None] | None, batch: list[Entry]
     ) -> list[tuple[Entry, Content | None]]:
         """Read files, and where threads may, do with them what is to be done."""
         found: list[tuple[Entry, Content | None]] = []

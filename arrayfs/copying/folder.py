@@ -6,12 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from arrayfs.copying.source import Item, Remarks, Value, order
-
-# What one read takes of a large file.
-PART = 4 << 20
-# Threads: while one waits for the disk, others read.
-READERS = 4
+from arrayfs.copying.source import FILE_READERS, PART, Item, Remarks, Value, order
 
 
 class Folder:
@@ -23,7 +18,7 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self.threads = READERS
+        self.threads = FILE_READERS
         self.remarks = Remarks()
 
     def items(self) -> Iterator[Item]:

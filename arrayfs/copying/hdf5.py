@@ -7,7 +7,7 @@ form for is left out and named.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from arrayfs.container.grid import Coord
 from arrayfs.copying.hdf5_attributes import FILL, as_json, encoded_fill, kept_names, text_of
 from arrayfs.copying.hdf5_dimensions import Dimensions
-from arrayfs.copying.numeric import Box, GroupOf, Numbers, NumberSource, chunk_shape
+from arrayfs.copying.key_paths import join
+from arrayfs.copying.numeric import Box, GroupOf, Numbers, NumberSource, Read, chunk_shape
 from arrayfs.copying.zarr_types import TEXT, zarr_type
 from arrayfs.errors import SourceError
 
 _NOT_A_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_NO_TEXT = "its name is not UTF-8"
 _NETCDF_MARKS = ("_NCProperties", "_Netcdf4Dimid", "_nc3_strict")
 
 
@@ -38,11 +40,11 @@ class Hdf5(NumberSource):
             self._file: Any = h5py.File(path, "r")
         except OSError as error:
             raise SourceError(f"{path}: {error}") from error
-        nodes: list[GroupOf | Numbers] = []
+        self._h5py: Any = h5py
         # one thread: HDF5 does one thing at a time, and two threads wait for each other
-        super().__init__(path, nodes, look, threads=1)
+        super().__init__(path, (), look, threads=1)
         try:
-            self._scan(nodes, h5py)
+            self._hold(list(self._scan()))
         except BaseException:
             self.close()
             raise
@@ -52,50 +54,59 @@ class Hdf5(NumberSource):
 
     # --- finding ------------------------------------------------------------------------------------------------------
 
-    def _scan(self, nodes: list[GroupOf | Numbers], h5py: Any) -> None:
-        found = list(self._objects(h5py))
+    def _scan(self) -> Iterator[GroupOf | Numbers]:
+        """The groups and the datasets that can be kept, each group before what is in it."""
+        found = list(self._objects())
         self._netcdf = any(mark in each.attrs for _, each in found for mark in _NETCDF_MARKS)
-        datasets = [(path, each) for path, each in found if isinstance(each, h5py.Dataset) and each.shape is not None]
-        dimensions = Dimensions(datasets)
+        datasets = ((path, each) for path, each in found if isinstance(each, self._h5py.Dataset))
+        dimensions = Dimensions((path, each) for path, each in datasets if each.shape is not None)
         for path, each in found:
-            if isinstance(each, h5py.Group):
-                nodes.append(GroupOf(path, self._attributes(path, each)))
+            if isinstance(each, self._h5py.Group):
+                yield GroupOf(path, self._attributes(path, each))
             elif not (text_of(each.attrs.get("NAME", "")) or "").startswith(_NOT_A_VARIABLE):
                 try:
-                    nodes.append(self._numbers(path, each, dimensions, h5py))
+                    yield self._numbers(path, each, dimensions)
                 except (SourceError, ValueError, TypeError) as error:
                     self.remarks.left_out[path] = str(error)
-        self._arrays.update((node.path, node) for node in nodes if isinstance(node, Numbers))
 
-    def _objects(self, h5py: Any) -> Iterator[tuple[str, Any]]:
+    def _objects(self) -> Iterator[tuple[str, Any]]:
         """Path and object of every group and dataset, each group before what is in it, each object once."""
-        seen = {self._place(self._file, h5py): "/"}
+        seen = {self._place(self._file): "/"}
         waiting = [("", self._file)]
         while waiting:
             path, group = waiting.pop()
             yield path, group
             below = []
-            for name in sorted(group):
-                inner = f"{path}/{name}" if path else name
-                found = self._followed(inner, group, name, h5py)
+            for name in self._names(path, group):
+                inner = join(path, name)
+                found = self._followed(inner, group, name)
                 if found is None:
                     continue
-                place = self._place(found, h5py)
+                place = self._place(found)
                 if place in seen:
                     self.remarks.notes[inner] = f"another name of {seen[place]}, where its values are"
                     continue
                 seen[place] = inner
-                if isinstance(found, h5py.Group):
+                if isinstance(found, self._h5py.Group):
                     below.append((inner, found))
                 else:
                     yield inner, found
             waiting += reversed(below)
 
-    def _followed(self, path: str, group: Any, name: str, h5py: Any) -> Any:
+    def _names(self, path: str, group: Any) -> list[str]:
+        """The names in a group, in order, without those that are no text, which h5py gives as bytes."""
+        names = list(group)
+        for name in names:
+            if isinstance(name, bytes):
+                self.remarks.left_out[join(path, ascii(name))] = _NO_TEXT
+        return sorted(name for name in names if isinstance(name, str))
+
+    def _followed(self, path: str, group: Any, name: str) -> Any:
         """The object that a name in a group leads to, None (and a remark) if it is none of this file's."""
+        h5py = self._h5py
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.SoftLink):
-            where = "where its values are" if group.get(name) is not None else "which leads nowhere"
+            where = "where its values are" if _leads(group, name) else "which leads nowhere"
             self.remarks.notes[path] = f"a link to {link.path}, {where}"
             return None
         if isinstance(link, h5py.ExternalLink):
@@ -111,9 +122,8 @@ class Hdf5(NumberSource):
         self.remarks.notes[path] = "a named type, which says nothing but how others are stored"
         return None
 
-    @staticmethod
-    def _place(found: Any, h5py: Any) -> tuple[int, int]:
-        about = h5py.h5o.get_info(found.id)
+    def _place(self, found: Any) -> tuple[int, int]:
+        about = self._h5py.h5o.get_info(found.id)
         return about.fileno, about.addr
 
     # --- one object ---------------------------------------------------------------------------------------------------
@@ -121,17 +131,20 @@ class Hdf5(NumberSource):
     def _attributes(self, path: str, found: Any) -> dict[str, object]:
         kept: dict[str, object] = {}
         for name in kept_names(found.attrs):
+            if isinstance(name, bytes):
+                self.remarks.notes[f"{path or '/'}: attribute {name!a}"] = f"not kept: {_NO_TEXT}"
+                continue
             try:
                 kept[name] = as_json(found.attrs[name], netcdf=self._netcdf)
             except (ValueError, TypeError, OSError) as error:
                 self.remarks.notes[f"{path or '/'}: attribute {name}"] = f"not kept: {error}"
         return kept
 
-    def _numbers(self, path: str, found: Any, dimensions: Dimensions, h5py: Any) -> Numbers:
+    def _numbers(self, path: str, found: Any, dimensions: Dimensions) -> Numbers:
         """Raises SourceError with the reason if a dataset cannot be kept."""
         if found.shape is None:
             raise SourceError("a dataset without any elements or shape")
-        dtype, is_text = _element(found, h5py)
+        dtype, is_text = _element(self._h5py, found)
         kind = zarr_type(dtype)
         size = kind.size or found.dtype.itemsize
         shape = dimensions.shape_of(path, found) if self._netcdf else tuple(found.shape)
@@ -139,7 +152,7 @@ class Hdf5(NumberSource):
         fill: Any = _text(found.fillvalue) if is_text else dtype.type(found.fillvalue)
         attributes = self._attributes(path, found)
         masked = attributes.pop(FILL, None)
-        there = _there(found, shape, h5py)
+        there = _there(self._h5py, found, shape)
         fill2: object = None
         if masked is not None:
             masking = _single(found.attrs[FILL], dtype, is_text=is_text)
@@ -149,16 +162,16 @@ class Hdf5(NumberSource):
                 fill2 = kind.fill(masking)
         if self.look == 2 and there is not None and fill2 != kind.fill(fill) and (masked is not None or _is_set(fill)):
             there = None  # v2 has one fill value, which says what is masked: what nobody wrote is written then
-        self._note_members(path, found, attributes, h5py)
+        self._note_members(path, found, attributes)
         read = partial(self._box, path, found, is_text)
         if shape != found.shape:
             read = partial(_longer, read, tuple(found.shape), fill, dtype)
         names = dimensions.names_of(path, found)
         return Numbers(path, kind, shape, chunks, fill, read, fill2, attributes, names, there)
 
-    def _note_members(self, path: str, found: Any, attributes: dict[str, object], h5py: Any) -> None:
+    def _note_members(self, path: str, found: Any, attributes: dict[str, object]) -> None:
         """The names of an enumeration's members, by the convention of CF."""
-        members = h5py.check_enum_dtype(found.dtype)
+        members = self._h5py.check_enum_dtype(found.dtype)
         if not members or found.dtype.kind == "b" or "flag_values" in attributes:
             return
         if any(" " in name for name in members):
@@ -180,7 +193,15 @@ class Hdf5(NumberSource):
             raise SourceError(f"{self.name}: {path}: {error}") from error
 
 
-def _element(found: Any, h5py: Any) -> tuple[np.dtype[Any], bool]:
+def _leads(group: Any, name: str) -> bool:
+    """Whether there is something where a soft link leads to."""
+    try:
+        return group.get(name) is not None
+    except (OSError, RuntimeError):  # it may lead to itself
+        return False
+
+
+def _element(h5py: Any, found: Any) -> tuple[np.dtype[Any], bool]:
     """The numpy type of a dataset's elements, and whether they are texts of any length. Raises SourceError."""
     dtype = found.dtype
     if h5py.check_ref_dtype(dtype) is not None:
@@ -196,7 +217,7 @@ def _element(found: Any, h5py: Any) -> tuple[np.dtype[Any], bool]:
 
 
 def _text(value: Any) -> str:
-    """A text of varying length. Raises SourceError if it is not UTF-8, whatever the file says."""
+    """A text of varying length. Raises UnicodeDecodeError if it is not UTF-8, whatever the file says."""
     if isinstance(value, bytes):
         return value.decode()
     return value if isinstance(value, str) else ""
@@ -213,9 +234,7 @@ def _is_set(fill: Any) -> bool:
     return bool(fill != type(fill)())
 
 
-def _longer(
-    read: Callable[[Box], NDArray[Any]], shape: tuple[int, ...], fill: Any, dtype: np.dtype[Any], box: Box
-) -> NDArray[Any]:
+def _longer(read: Read, shape: tuple[int, ...], fill: Any, dtype: np.dtype[Any], box: Box) -> NDArray[Any]:
     """The elements of a box, some of which may lie behind the ends of the dataset."""
     values = np.full([one.stop - one.start for one in box], fill, dtype)
     inner = tuple(slice(one.start, min(one.stop, length)) for one, length in zip(box, shape, strict=True))
@@ -226,7 +245,7 @@ def _longer(
     return values
 
 
-def _there(found: Any, shape: tuple[int, ...], h5py: Any) -> Container[Coord] | None:
+def _there(h5py: Any, found: Any, shape: tuple[int, ...]) -> Container[Coord] | None:
     """The chunks that the file has of a dataset that is shown with this shape; None if that is all."""
     identifier = found.id
     if found.is_virtual or found.external:

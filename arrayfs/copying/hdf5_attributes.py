@@ -17,8 +17,8 @@ _OF_A_SCALE = frozenset(("CLASS", "NAME"))
 FILL = "_FillValue"
 
 
-def kept_names(attributes: Any) -> Iterator[str]:
-    """The names of those attributes that say something of the data, of `h5py.AttributeManager`."""
+def kept_names(attributes: Any) -> Iterator[str | bytes]:
+    """The names of those attributes that say something of the data, of `h5py.AttributeManager`; bytes: not UTF-8."""
     is_scale = text_of(attributes.get("CLASS", "")) == "DIMENSION_SCALE"
     hidden = _OF_SCALES | _OF_NETCDF | (_OF_A_SCALE if is_scale else frozenset())
     return (name for name in attributes if name not in hidden)
@@ -93,3 +93,11 @@ def encoded_fill(fill: Any) -> object:
     if kind == "f":
         return base64.standard_b64encode(struct.pack("<d", float(fill))).decode()
     raise ValueError(f"a fill value of type {np.asarray(fill).dtype}")
+
+
+def decoded_float(text: str) -> object:
+    """The inverse of `encoded_fill` for a float; any other text is left as it is."""
+    try:
+        return struct.unpack("<d", base64.b64decode(text, validate=True))[0]
+    except (ValueError, struct.error):
+        return text

@@ -44,7 +44,17 @@ def import_from(
     Raises SourceError for what cannot be read or kept, EntryExistsError for what is there already, ConflictError, and
     OSError; the container is then as it was, but for versions that `commit_every` asked for.
     """
-    options = ImportOptions(into, update, commit_every, skip_refused, verify, message, codec, block_size, chunk_stats)
+    options = ImportOptions(
+        into=into,
+        update=update,
+        commit_every=commit_every,
+        skip_refused=skip_refused,
+        verify=verify,
+        message=message,
+        codec=codec,
+        block_size=block_size,
+        chunk_stats=chunk_stats,
+    )
     opened = open_source(
         source,
         SourceOptions(
@@ -53,7 +63,7 @@ def import_from(
             dtype=dtype,
             shape=None if shape is None else tuple(shape),
             chunks=None if chunks is None else tuple(chunks),
-            fortran=order == "F",
+            order=order,
             offset=offset,
             name=name,
             branch=branch,

@@ -16,11 +16,14 @@ from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import BLOCK_SIZE, PoolOptions
 from arrayfs.copying.flow import flow
-from arrayfs.copying.source import V3_DOCUMENT, Large, Source, Value
+from arrayfs.copying.key_paths import above, join
+from arrayfs.copying.source import ARRAY_DOCUMENTS, Large, Source, Value
 from arrayfs.errors import ArrayFSError, EntryExistsError, MissingObjectError, ObjectExistsError, SourceError
 from arrayfs.store import LocalStore, open_store
+from arrayfs.view import zarr2, zarr3
+from arrayfs.view.entries import V3_NAME
 from arrayfs.view.keys import Keys
-from arrayfs.view.metadata import dump_json, first_json
+from arrayfs.view.metadata import first_json
 from arrayfs.view.takeup import take_up
 from arrayfs.view.tree import Tree
 
@@ -29,15 +32,11 @@ DIRTY_LIMIT = 64 << 20
 CACHE_SIZE = 32 << 20
 # Bytes between two calls of a progress callback.
 PROGRESS_STEP = 1 << 20
-ARRAY_DOCUMENTS = (V3_DOCUMENT, ".zarray")
 _ENCODING = (
     *("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "storage_transformers"),
     *("dtype", "chunks", "compressor", "filters", "order", "dimension_separator"),
 )
-_GROUPS: dict[int, tuple[str, object]] = {
-    3: (V3_DOCUMENT, {"zarr_format": 3, "node_type": "group", "attributes": {}}),
-    2: (".zgroup", {"zarr_format": 2}),
-}
+_GROUPS = {3: (V3_NAME, zarr3.render_group({})), 2: (".zgroup", zarr2.render_group())}
 # How many names an error lists.
 NAMED = 5
 # Called with the bytes that are done, and those of the whole.
@@ -90,7 +89,7 @@ def run_import(source: Source, container: str, options: ImportOptions, progress:
     options = replace(options, into=_path(options.into))
     _refuse_itself(source, container)
     total = source.total()
-    refuse(source, options)  # what is seen without reading it; looking through a source is little beside reading it
+    _refuse(source, options)  # what is seen without reading it; looking through a source is little beside reading it
     with _opened(container, options) as tree:
         run = _Import(tree, source, options, total, progress)
         run.run()
@@ -108,13 +107,13 @@ def differing(source: Source, container: str, into: str) -> list[str]:
         keys = Keys(Tree(opened))
 
         def compare(key: str, value: Value | Large | None) -> None:
+            path = join(into, key)
             try:
-                path = _join(into, key)
                 same = path not in keys if value is None else _holds(keys, path, value)
             except ArrayFSError:
                 same = False
             if not same:
-                found.append(_join(into, key))
+                found.append(path)
 
         flow(source, compare)
     finally:
@@ -146,7 +145,7 @@ class _Import:
         self._make_groups()
         flow(self._source, self._take)
         self._show(self._total)
-        refuse(self._source, options)
+        _refuse(self._source, options)
         if options.update:
             self._remove_old()
         self._commit()
@@ -158,7 +157,7 @@ class _Import:
         if not self._has_any(self._options.into):
             return
         listed = self._source.keys()
-        paths = (_join(self._options.into, key) for key in listed)
+        paths = (join(self._options.into, key) for key in listed)
         there = list(islice((path for path in paths if path in self._keys), NAMED))
         if there:
             raise EntryExistsError(
@@ -172,22 +171,21 @@ class _Import:
     def _make_groups(self) -> None:
         """Documents of groups where there are none: above everything, and where the source wants one."""
         into = self._options.into
-        groups = [path for path in _above(into) if path != into]
-        groups += [path for group in self._source.groups for path in _above(_join(into, group))]
-        for path in dict.fromkeys(groups):
-            if self._keys.is_array(path):
+        wanted = [join(into, group) for group in self._source.groups]
+        for path in sorted({*above(into), *wanted, *(path for group in wanted for path in above(group))}):
+            if self._keys.array_at(path) is not None:
                 raise SourceError(f"{path or '/'} is an array: nothing can be imported into it")
-            if not any(_join(path, name) in self._keys for name in (V3_DOCUMENT, ".zgroup")):
+            if not any(join(path, name) in self._keys for name, _ in _GROUPS.values()):
                 name, document = _GROUPS[self._source.look]
-                self._keys.put(_join(path, name), dump_json(document))
+                self._keys.put(join(path, name), document)
 
     def _take(self, key: str, value: Value | Large | None) -> None:
-        path, done = _join(self._options.into, key), self.done
+        path, done = join(self._options.into, key), self.done
         try:
             size = self._put(path, value)
         except ArrayFSError as error:
             raise SourceError(f"{self._source.name}: {key}: {error.args[-1]}") from error
-        if key.endswith(ARRAY_DOCUMENTS) and self._options.update:
+        if self._options.update and _is_array_document(path):
             self._arrays[path.rpartition("/")[0]] = None
         done.values += value is not None
         done.bytes += size
@@ -214,7 +212,7 @@ class _Import:
         if is_update and _holds(keys, path, value):
             self.done.unchanged += 1
             return size
-        if is_update and path.endswith(ARRAY_DOCUMENTS) and not isinstance(value, Large):
+        if is_update and _is_array_document(path) and not isinstance(value, Large):
             self._clear_encoded_otherwise(path, value)
         if isinstance(value, Large):
             keys.put_parts(path, value.parts())
@@ -244,7 +242,7 @@ class _Import:
             self.done.commits.append(report)
 
 
-def refuse(source: Source, options: ImportOptions) -> None:
+def _refuse(source: Source, options: ImportOptions) -> None:
     """Raise SourceError if a source has something that cannot be kept, and that is not to be left out."""
     left_out = source.remarks.left_out
     if left_out and not options.skip_refused:
@@ -271,20 +269,14 @@ def _encoding(document: Value) -> object:
     return {key: members.get(key) for key in _ENCODING} if isinstance(members, dict) else None
 
 
+def _is_array_document(path: str) -> bool:
+    return path.rpartition("/")[2] in ARRAY_DOCUMENTS
+
+
 def _holds(keys: Keys, path: str, value: Value | Large) -> bool:
     if isinstance(value, Large):
         return keys.holds_parts(path, value.size, value.parts())
     return keys.holds(path, value)
-
-
-def _join(group: str, key: str) -> str:
-    return f"{group}/{key}" if group and key else group or key
-
-
-def _above(path: str) -> list[str]:
-    """The root, and all paths down to this one, itself included."""
-    parts = path.split("/") if path else []
-    return ["/".join(parts[:length]) for length in range(len(parts) + 1)]
 
 
 def _path(group: str) -> str:

@@ -17,8 +17,21 @@ from functools import partial
 from typing import Any
 
 from arrayfs.container.grid import Coord, Grid
+from arrayfs.container.opening import NEW_FOOTER_VERSION
 from arrayfs.copying.decoding import ZarrDecoder, require
-from arrayfs.copying.source import LARGE, AsTheyAre, Entry, Item, KeySource, Load, Value, loads_of
+from arrayfs.copying.key_paths import above, join
+from arrayfs.copying.source import (
+    ARRAY_DOCUMENTS,
+    LARGE,
+    AsTheyAre,
+    Entry,
+    Item,
+    KeySource,
+    Load,
+    Value,
+    load_of,
+    loads_of,
+)
 from arrayfs.errors import SourceError, UnconvertibleError
 from arrayfs.format.dtypes import element_size
 from arrayfs.view import zarr2, zarr3
@@ -27,24 +40,20 @@ from arrayfs.view.conversion import NativeForm, native_form
 from arrayfs.view.converting import Decoder, cut, decode, file_of, regions_of
 from arrayfs.view.entries import V2_NAME, V3_NAME, entries_of
 from arrayfs.view.metadata import ArrayDocument, dump_json, first_json
-from arrayfs.view.regions import Region
+from arrayfs.view.regions import TEXT_SIZE, Region
 
-_ARRAY_DOCUMENTS = (V3_NAME, ".zarray")
 _CONSOLIDATED = (V3_NAME, V2_NAME)
-# What a container's footers of today can say.
-FOOTER_VERSION = 5
 # How many files that are no chunks are looked at before they are read.
 RUN = 256
 
 
 @dataclass(slots=True)
 class _Array:
-    """An array that is decoded: the chunk files that were met, and how large they are."""
+    """An array that is decoded. grid: of its chunk files; sizes: of those that were met, bytes."""
 
     form: NativeForm
     grid: Grid
-    coords: list[Coord] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    sizes: dict[Coord, int] = field(default_factory=dict)
     decoders: threading.local = field(default_factory=threading.local)
 
     @property
@@ -87,10 +96,10 @@ class Decoded(AsTheyAre):
             if array is not None and self._belongs(array, item):
                 continue
             name = item.key.rpartition("/")[2]
-            found = self._array(item.key) if array is None and name in _ARRAY_DOCUMENTS else None
+            found = self._array(item.key) if array is None and name in ARRAY_DOCUMENTS else None
             consolidated = self._consolidated(item.key) if found is None and name in _CONSOLIDATED else None
             if consolidated is not None:
-                yield Load(len(consolidated), partial(list, [(item.key, consolidated)]))
+                yield load_of((item.key, consolidated))
             elif found is None:
                 passing.append(item)
                 if len(passing) == RUN:
@@ -99,14 +108,14 @@ class Decoded(AsTheyAre):
             else:
                 yield from loads_of(self._values, passing)
                 passing, array = [], found
-                yield Load(len(found.form.document), partial(list, [(item.key, found.form.document)]))
+                yield load_of((item.key, found.form.document))
         yield from loads_of(self._values, passing)
         if array is not None:
             yield from self._decoded(array)
 
     def has(self, key: str) -> bool:
-        for path in _above(key):
-            known = (self._array(f"{path}/{name}" if path else name) for name in _ARRAY_DOCUMENTS)
+        for path in above(key):
+            known = (self._array(join(path, name)) for name in ARRAY_DOCUMENTS)
             array = next(filter(None, known), None)
             coord = None if array is None else array.coord_of(key)
             if array is not None and coord is not None:
@@ -126,7 +135,7 @@ class Decoded(AsTheyAre):
         old = self._document(key)
         if old is None or (name == V3_NAME and old.get("node_type") != "array"):
             return None
-        beside = f"{path}/.zattrs" if path else ".zattrs"
+        beside = join(path, ".zattrs")
         attributes = bytes(self._values.read(beside)) if name == ".zarray" and self._values.has(beside) else None
         try:
             form = self._form(path, name, old, attributes)
@@ -156,8 +165,8 @@ class Decoded(AsTheyAre):
         changed = False
         for entry in entries:
             below = f"{entry}/{V3_NAME}" if name == V3_NAME else entry
-            if below.rpartition("/")[2] in _ARRAY_DOCUMENTS:
-                array = self._array(f"{path}/{below}" if path else below)
+            if below.rpartition("/")[2] in ARRAY_DOCUMENTS:
+                array = self._array(join(path, below))
                 if array is not None:
                     entries[entry], changed = first_json(array.form.document), True
         return dump_json(document) if changed else None
@@ -168,10 +177,9 @@ class Decoded(AsTheyAre):
         was = zarr2.parse(data, attributes) if name == ".zarray" else zarr3.parse(data)
         if isinstance(was, ArrayDocument) and was.native is not None:
             return None
-        other = ".zarray" if name == "zarr.json" else "zarr.json"
-        if self._values.has(f"{path}/{other}" if path else other):
+        if all(self._values.has(join(path, each)) for each in ARRAY_DOCUMENTS):
             raise UnconvertibleError("it has documents of both Zarr formats, which may share their chunks")
-        form = native_form(path, name, old, attributes, FOOTER_VERSION)
+        form = native_form(path, name, old, attributes, NEW_FOOTER_VERSION)
         ZarrDecoder(form.decoding)  # which refuses what zarr-python cannot read
         return form
 
@@ -180,25 +188,21 @@ class Decoded(AsTheyAre):
         coord = array.coord_of(item.key)
         if coord is None:
             return False
-        if not all(c < count for c, count in zip(coord, array.grid.counts, strict=True)):
-            counts = Grid(array.form.now.shape, array.form.spec.chunk_shape).counts
-            if all(c < count for c, count in zip(coord, counts, strict=True)):
+        if coord not in array.grid:
+            if coord in Grid(array.form.now.shape, array.form.spec.chunk_shape):
                 raise SourceError(f"{self.name}: the file {item.key} has the name of a chunk of the decoded array")
             return False
-        array.coords.append(coord)
-        array.sizes.append(item.size or 0)
+        array.sizes[coord] = item.size or 0
         return True
 
     # --- decoding -----------------------------------------------------------------------------------------------------
 
     def _decoded(self, array: _Array) -> Iterator[Load]:
         """The chunks of an array, a load for each region, or for all of a file that has several."""
-        sizes = dict(zip(array.coords, array.sizes, strict=True))
-        array.coords.sort()
-        coords, array.coords, array.sizes = array.coords, [], []
-        element = element_size(array.form.spec.dtype) or 64
+        sizes, array.sizes = array.sizes, {}
+        element = element_size(array.form.spec.dtype) or TEXT_SIZE
         waiting: list[Region] = []
-        for region in regions_of(array.form, coords):
+        for region in regions_of(array.form, sorted(sizes)):
             waiting.append(region)
             if region.last:
                 encoded = [sizes[coord] for coord in region.coords]
@@ -230,10 +234,3 @@ class Decoded(AsTheyAre):
                 file.write(part)
             file.flush()
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _above(key: str) -> Iterator[str]:
-    """The paths of the directories above a key, the nearest first."""
-    while key:
-        key = key.rpartition("/")[0]
-        yield key

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from arrayfs.copying.numeric import GroupOf, Numbers, NumberSource, chunk_shape
+from arrayfs.copying.key_paths import above
+from arrayfs.copying.numeric import GroupOf, Numbers, NumberSource, Read, chunk_shape
 from arrayfs.copying.source import Item
-from arrayfs.copying.streams import Mapped, Stream
+from arrayfs.copying.streams import Header, Mapped, Stream
 from arrayfs.copying.zarr_types import zarr_type
-from arrayfs.copying.zipped import Zipped
+from arrayfs.copying.zipped import DAMAGE, Zipped
 from arrayfs.errors import SourceError
 
 if TYPE_CHECKING:
     from arrayfs.copying.opening import SourceOptions
 
 _SUFFIX = ".npy"
-
-
-class Header(NamedTuple):
-    """What a `.npy` file begins with. offset: of the first element, bytes."""
-
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
-    offset: int
 
 
 def read_header(name: str, file: BinaryIO) -> Header:
@@ -39,7 +30,7 @@ def read_header(name: str, file: BinaryIO) -> Header:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"version {version[0]}.{version[1]}, which only structures need")
         shape, fortran, dtype = read(file)
-    except (ValueError, EOFError) as error:
+    except (ValueError, *DAMAGE) as error:
         raise SourceError(f"{name}: no .npy file that can be read: {error}") from None
     if dtype.hasobject:
         raise SourceError(f"{name}: it holds pickled objects, which are never unpacked")
@@ -51,12 +42,12 @@ def opened(path: str, options: SourceOptions) -> NumberSource:
     with open(path, "rb") as file:
         header = read_header(path, file)
     name = options.name or os.path.basename(path).removesuffix(_SUFFIX)
-    mapped = Mapped(path, header.offset, header.dtype, header.shape, fortran=header.fortran)
+    mapped = Mapped(path, header)
     chunks = chunks_of(path, header, options.chunks)
     return NumberSource(path, [numbers(path, name, header, chunks, mapped.read)], options.zarr_format)
 
 
-def numbers(source: str, name: str, header: Header, chunks: tuple[int, ...], read: Callable[..., Any]) -> Numbers:
+def numbers(source: str, name: str, header: Header, chunks: tuple[int, ...], read: Read) -> Numbers:
     """An array of which there is nothing but its elements. Raises SourceError for types that cannot be kept."""
     fill = np.zeros((), header.dtype)[()]
     try:
@@ -94,7 +85,8 @@ class _Npz(NumberSource):
     """Members are compressed one by one, so each is read from its start to its end."""
 
     def __init__(self, archive: Zipped, arrays: list[Numbers], look: int) -> None:
-        groups = {path: None for array in arrays for path in _groups_above(array.path)}
+        groups = {path for array in arrays for path in above(array.path) if path}
+        groups -= {array.path for array in arrays}  # as the crate has them, arrays may lie in others
         nodes: list[GroupOf | Numbers] = [*(GroupOf(path, {}) for path in sorted(groups)), *arrays]
         super().__init__(archive.name, nodes, look, threads=1)
         self._archive = archive
@@ -103,24 +95,13 @@ class _Npz(NumberSource):
         self._archive.close()
 
 
-def _groups_above(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:length]) for length in range(1, len(parts))]
-
-
 def _member(archive: Zipped, item: Item, options: SourceOptions) -> Numbers:
     name = item.key.removesuffix(_SUFFIX)
+    place = f"{archive.name}: {item.key}"
     with archive.opened(item.key) as file:
-        header = read_header(f"{archive.name}: {item.key}", file)
+        header = read_header(place, file)
     chunks = chunks_of(archive.name, header, None)
-    stream = Stream(
-        f"{archive.name}: {item.key}",
-        partial(_behind, archive, item.key, header.offset),
-        header.dtype,
-        header.shape,
-        chunks,
-        fortran=header.fortran,
-    )
+    stream = Stream(place, partial(_behind, archive, item.key, header.offset), header, chunks)
     return numbers(archive.name, name, header, chunks, stream.read)
 
 

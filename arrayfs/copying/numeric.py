@@ -16,16 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arrayfs.container.grid import Coord, Grid
-from arrayfs.copying.source import TOGETHER, Entry, Load, Remarks, Value
+from arrayfs.container.grid import Coord, Grid, grid_of
+from arrayfs.copying.key_paths import above
+from arrayfs.copying.source import TOGETHER, Entry, Load, Remarks, Value, load_of
 from arrayfs.copying.zarr_types import ZarrType
 from arrayfs.errors import LimitError, SourceError
-from arrayfs.view.metadata import KeyStyle, dump_json
-from arrayfs.view.zarr2 import DIMENSIONS_ATTRIBUTE
+from arrayfs.view.metadata import KeyStyle, complete_names, dump_json
+from arrayfs.view.regions import TEXT_SIZE
+from arrayfs.view.zarr2 import DIMENSIONS_ATTRIBUTE, render_group
 
 # Bytes of a chunk where a file has none of its own.
 CHUNK = 1 << 20
 Box = tuple[slice, ...]
+Read = Callable[[Box], NDArray[Any]]
 _KEYS = {3: KeyStyle("c", "/"), 2: KeyStyle("", ".")}
 _U32 = struct.Struct("<I")
 
@@ -44,7 +47,7 @@ class Numbers:
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     fill: Any
-    read: Callable[[Box], NDArray[Any]]
+    read: Read
     fill2: object = None
     attributes: dict[str, object] = field(default_factory=dict)
     names: tuple[str | None, ...] | None = None
@@ -53,14 +56,14 @@ class Numbers:
 
     def __post_init__(self) -> None:
         try:
-            Grid(self.shape, self.chunks)
+            grid_of(self.shape, self.chunks)
         except LimitError as error:
             raise SourceError(str(error)) from None
 
     @property
     def grid(self) -> Grid:
         """Its chunks."""
-        return Grid(self.shape, self.chunks)
+        return grid_of(self.shape, self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +78,20 @@ class NumberSource:
     """A `Source` of groups and arrays, each group before what is in it."""
 
     def __init__(self, name: str, nodes: Sequence[GroupOf | Numbers], look: int, *, threads: int = 2) -> None:
-        """threads: 1 where boxes can only be read one after another, as `loads` has them."""
+        """look: the Zarr format of documents. threads: 1 where boxes can only be read in the order of `loads`."""
         self.name, self.threads, self.look = name, threads, look
         self.groups: tuple[str, ...] = ("",)
         self.remarks = Remarks()
+        self._keys = _KEYS[look]
+        self._hold(nodes)
+
+    def _hold(self, nodes: Sequence[GroupOf | Numbers]) -> None:
         self._nodes = nodes
         self._arrays = {node.path: node for node in nodes if isinstance(node, Numbers)}
-        self._keys = _KEYS[look]
 
     def loads(self) -> Iterator[Load]:
         for node in self._nodes:
-            documents = list(self._documents(node))
-            yield Load(sum(len(value) for _, value in documents), partial(list, documents))
+            yield load_of(*self._documents(node))
             if isinstance(node, Numbers):
                 yield from self._chunks(node)
 
@@ -95,14 +100,12 @@ class NumberSource:
             yield from (key for key, _ in self._documents(node))
 
     def has(self, key: str) -> bool:
-        path = key
-        while path:
-            path = path.rpartition("/")[0]
+        for path in above(key):
             array = self._arrays.get(path)
             if array is not None:
                 rest = key[len(path) + 1 :] if path else key
                 coord = self._keys.parse(rest.split("/"), len(array.shape))
-                return coord is not None and _in(array, coord)
+                return coord is not None and coord in (array.grid if array.there is None else array.there)
         return False
 
     def total(self) -> int:
@@ -122,13 +125,11 @@ class NumberSource:
             return
         attributes = dict(node.attributes)
         if isinstance(node, GroupOf):
-            yield f"{place}.zgroup", dump_json({"zarr_format": 2})
+            yield f"{place}.zgroup", render_group()
         else:
             yield f"{place}.zarray", dump_json(_array2(node))
             if node.names is not None:
-                attributes[DIMENSIONS_ATTRIBUTE] = [
-                    f"dim_{axis}" if name is None else name for axis, name in enumerate(node.names)
-                ]
+                attributes[DIMENSIONS_ATTRIBUTE] = list(complete_names(node.names, len(node.shape)))
         if attributes:
             yield f"{place}.zattrs", dump_json(attributes)
 
@@ -136,7 +137,7 @@ class NumberSource:
 
     def _chunks(self, array: Numbers) -> Iterator[Load]:
         """Loads of neighbouring chunks."""
-        size = math.prod(array.chunks) * (array.type.size or 64)
+        size = math.prod(array.chunks) * (array.type.size or TEXT_SIZE)
         grid, there = array.grid, array.there
         coords = _coords(grid, fortran=array.fortran)
         if there is not None:
@@ -162,12 +163,6 @@ def _coords(grid: Grid, *, fortran: bool) -> Iterator[Coord]:
     if not fortran:
         return itertools.product(*map(range, grid.counts))
     return (coord[::-1] for coord in itertools.product(*map(range, reversed(grid.counts))))
-
-
-def _in(array: Numbers, coord: Coord) -> bool:
-    if array.there is not None:
-        return coord in array.there
-    return all(c < count for c, count in zip(coord, array.grid.counts, strict=True))
 
 
 def _group3(group: GroupOf) -> dict[str, object]:

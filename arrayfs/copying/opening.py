@@ -25,7 +25,7 @@ _HDF5_STARTS = (0, *(512 << step for step in range(8)))
 class SourceOptions:
     """native: decode what clients encoded, where the container has the type. zarr_format: of documents for numbers.
 
-    dtype, shape, fortran, offset: of raw numbers. chunks: of `.npy`, `.npz` and raw numbers. name: of their array.
+    dtype, shape, order ("C" or "F"), offset (bytes): of raw numbers. chunks, name: of `.npy` and raw numbers.
     branch, tag, snapshot: of an Icechunk repository.
     """
 
@@ -34,12 +34,15 @@ class SourceOptions:
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     chunks: tuple[int, ...] | None = None
-    fortran: bool = False
+    order: str = "C"
     offset: int = 0
     name: str | None = None
     branch: str | None = None
     tag: str | None = None
     snapshot: str | None = None
+
+
+_NOTHING_SAID = SourceOptions()
 
 
 def open_source(what: object, options: SourceOptions) -> Source:
@@ -81,8 +84,8 @@ def _directory(path: str, options: SourceOptions) -> KeySource:
 
 def _refuse_others(name: str, options: SourceOptions, *meant: str) -> None:
     """Raise SourceError for an option that is of another kind of source: it would be passed over in silence."""
-    for each in ("dtype", "shape", "chunks", "name", "branch", "tag", "snapshot"):
-        if each not in meant and getattr(options, each) is not None:
+    for each in ("dtype", "shape", "chunks", "name", "branch", "tag", "snapshot", "order", "offset"):
+        if each not in meant and getattr(options, each) != getattr(_NOTHING_SAID, each):
             raise SourceError(f"{name}: `{each}` means nothing for such a source")
 
 
@@ -92,7 +95,7 @@ def _file(path: str, options: SourceOptions) -> Source:
 
     head = _head(path)
     if options.dtype is not None or options.shape is not None:
-        _refuse_others(path, options, "dtype", "shape", "chunks", "name")
+        _refuse_others(path, options, "dtype", "shape", "order", "offset", "chunks", "name")
         return raw.opened(path, options, is_gzip=head.startswith(_GZIP))
     if head.startswith(_NPY):
         _refuse_others(path, options, "chunks", "name")

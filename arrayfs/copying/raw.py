@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import math
 import os
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from arrayfs.copying.npy import Header, chunks_of, numbers
+from arrayfs.copying.npy import chunks_of, numbers
 from arrayfs.copying.numeric import NumberSource
-from arrayfs.copying.streams import Mapped, Stream
+from arrayfs.copying.streams import Header, Mapped, Stream
 from arrayfs.errors import SourceError
 
 if TYPE_CHECKING:
@@ -29,20 +28,19 @@ def opened(path: str, options: SourceOptions, *, is_gzip: bool) -> NumberSource:
         raise SourceError(f"{path}: {options.dtype!r} is no dtype of numpy: {error}") from None
     if dtype.hasobject:
         raise SourceError(f"{path}: {dtype} is no type of raw numbers")
-    fortran = options.fortran and len(options.shape) > 1
+    fortran = options.order == "F" and len(options.shape) > 1
     header = Header(options.shape, fortran, dtype, options.offset)
     name = options.name or os.path.basename(path).partition(".")[0] or os.path.basename(path)
     chunks = chunks_of(path, header, options.chunks)
     if is_gzip:
         open_at = partial(_unzipped, path, options.offset)
-        stream = Stream(path, open_at, dtype, header.shape, chunks, fortran=fortran)
-        array = numbers(path, name, header, chunks, stream.read)
+        array = numbers(path, name, header, chunks, Stream(path, open_at, header, chunks).read)
         return NumberSource(path, [array], options.zarr_format, threads=1)
-    wanted, there = math.prod(header.shape) * dtype.itemsize, os.path.getsize(path) - options.offset
-    if wanted != there:
-        raise SourceError(f"{path}: {there} bytes from {options.offset} on; {dtype} {header.shape} needs {wanted}")
-    mapped = Mapped(path, options.offset, dtype, header.shape, fortran=fortran)
-    return NumberSource(path, [numbers(path, name, header, chunks, mapped.read)], options.zarr_format)
+    there = os.path.getsize(path) - options.offset
+    if there != header.size:
+        raise SourceError(f"{path}: {there} bytes from {options.offset} on; {dtype} {header.shape} needs {header.size}")
+    array = numbers(path, name, header, chunks, Mapped(path, header).read)
+    return NumberSource(path, [array], options.zarr_format)
 
 
 def _unzipped(path: str, offset: int) -> BinaryIO:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
+
+from arrayfs.view.entries import V2_NAME, V3_NAME
 
 Value = bytes | memoryview
 
 # Metadata documents. They come before what they describe, and before all else in their directory.
-V3_DOCUMENT = "zarr.json"
-V2_DOCUMENTS = (".zarray", ".zattrs", ".zgroup")
-DOCUMENTS = (V3_DOCUMENT, *V2_DOCUMENTS, ".zmetadata")
+DOCUMENTS = (V3_NAME, ".zarray", ".zattrs", ".zgroup", V2_NAME)
+ARRAY_DOCUMENTS = (V3_NAME, ".zarray")
 # A value of more bytes is not had in memory as a whole.
 LARGE = 32 << 20
+# What one read takes of such a one out of a file.
+PART = 4 << 20
+# Threads that read files: while one waits for the disk, others read.
+FILE_READERS = 4
 # Small values are read many at a time: handing one to a thread and back takes as long as reading 64 KiB.
 TOGETHER = 1 << 20
 MOST_TOGETHER = 64
@@ -138,7 +144,7 @@ class AsTheyAre:
         self._values = values
         self.name, self.threads, self.remarks = values.name, values.threads, values.remarks
         self.groups: tuple[str, ...] = ()
-        self.look = 2 if not values.has(V3_DOCUMENT) and (values.has(".zgroup") or values.has(".zarray")) else 3
+        self.look = 2 if not values.has(V3_NAME) and (values.has(".zgroup") or values.has(".zarray")) else 3
 
     def loads(self) -> Iterator[Load]:
         return loads_of(self._values, self._values.items())
@@ -156,6 +162,11 @@ class AsTheyAre:
         self._values.close()
 
 
+def load_of(*documents: tuple[str, bytes]) -> Load:
+    """Documents that need not be read any more."""
+    return Load(sum(len(content) for _, content in documents), partial(list, documents))
+
+
 def loads_of(values: KeySource, items: Iterable[Item]) -> Iterator[Load]:
     """The values of these items, small ones together."""
     waiting: list[str] = []
@@ -163,10 +174,10 @@ def loads_of(values: KeySource, items: Iterable[Item]) -> Iterator[Load]:
     seen = [UNKNOWN]
     for key, size in items:
         if size is not None and size > LARGE:
-            yield Load(0, lambda key=key, size=size: [(key, Large(size, lambda: values.parts(key)))])  # type: ignore[misc]
+            yield Load(0, partial(list, [(key, Large(size, partial(values.parts, key)))]))
             continue
         if size is None:
-            yield Load(seen[0], lambda key=key: [(key, _noted(values.read(key), seen))])  # type: ignore[misc]
+            yield Load(seen[0], partial(_alone, values, key, seen))
             continue
         waiting.append(key)
         held += size
@@ -181,7 +192,8 @@ def _together(values: KeySource, keys: list[str], size: int) -> Load:
     return Load(size, lambda: [(key, values.read(key)) for key in keys])
 
 
-def _noted(value: Value, seen: list[int]) -> Value:
-    """The value; the next ones of unknown size count as the largest that was seen."""
+def _alone(values: KeySource, key: str, seen: list[int]) -> list[Entry]:
+    """A value of unknown size; the next ones count as the largest that was seen."""
+    value = values.read(key)
     seen[0] = max(seen[0], len(value))
-    return value
+    return [(key, value)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.positioned import write_all
 from arrayfs.copying.target import Content
 from arrayfs.copying.walking import Entry
 from arrayfs.errors import TargetError
@@ -52,8 +52,10 @@ class DirectoryTarget:
     def put_parts(self, entry: Entry, parts: Iterable[Content], size: int | None) -> None:
         fd = os.open(self._path(entry), _NEW, 0o666)
         try:
+            offset = 0
             for part in parts:
-                _write(fd, part)
+                write_all(fd, offset, part)
+                offset += len(part)
             mode = entry.attr.mode & 0o7777
             if mode != self._default_mode:
                 os.fchmod(fd, mode)
@@ -74,12 +76,6 @@ class DirectoryTarget:
     def check(self, entry: Entry, parts: Iterable[Content]) -> bool:
         if entry.is_link:
             return os.readlink(os.fsencode(self._path(entry))) == b"".join(parts)
-        with open(os.open(Path(self._path(entry)), _READ), "rb") as file:
+        with open(os.open(self._path(entry), _READ), "rb") as file:
             same = all(file.read(len(part)) == part for part in parts)
             return same and not file.read(1)
-
-
-def _write(fd: int, data: Content) -> None:
-    view = memoryview(data)
-    while len(view):
-        view = view[os.write(fd, view) :]

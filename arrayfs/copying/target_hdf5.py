@@ -7,34 +7,26 @@ and `calendar`, as the CF conventions have them; docs/COPYING.md has the table o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.values import ValueArray, Values, contents
+from arrayfs.copying.boxes import contents
+from arrayfs.copying.key_paths import above, join
+from arrayfs.copying.value_export import ValueArray, ValueExport, Values
 from arrayfs.errors import ArrayFSError, TargetError
 
-UNITS = "nanoseconds since 1970-01-01"
-CALENDAR = "proleptic_gregorian"
+# Of times, which are int64 in ns.
+TIME_ATTRIBUTES = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 _FILTERS: dict[str, dict[str, Any]] = {
     "none": {},
     "gzip": {"compression": "gzip", "shuffle": True},
     "lzf": {"compression": "lzf"},
 }
 CODECS = tuple(_FILTERS)
-Told = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupValues:
-    """A group: its path and attributes."""
-
-    path: str
-    attributes: Mapping[str, Any]
 
 
 def require() -> Any:
@@ -46,23 +38,39 @@ def require() -> Any:
     return h5py
 
 
-def accept(array: ValueArray) -> None:
-    """Raise TargetError for an array that HDF5 has no type for."""
-    check_name(array.path)
+def accept(export: ValueExport) -> None:
+    """Raise TargetError for what HDF5 has no form for."""
+    require()
+    accept_paths(export)
+    for array in export.arrays:
+        accept_array(array)
+        accept_attributes(array.path, array.attributes, as_json=export.as_json)
+    for group in export.groups:
+        accept_attributes(group.path, group.attributes, as_json=export.as_json)
+
+
+def accept_paths(export: ValueExport) -> None:
+    """Raise TargetError for an array in which there is something else: in HDF5 none is a group too."""
+    known = {array.path for array in export.arrays}
+    for path in (*known, *(group.path for group in export.groups)):
+        for place in above(path):
+            if place and place in known:
+                raise TargetError(f"{path}: lies in the array {place}, which can hold no other")
+
+
+def accept_array(array: ValueArray) -> None:
+    """Raise TargetError for a name that no link can have, a type that there is none of, or times that say otherwise."""
+    if any(name in (".", "..") or "\0" in name for name in array.path.split("/")):
+        raise TargetError(f"{array.path}: a name that HDF5 has no link for")
     stored_type(array)
-    accept_time(array)
-
-
-def accept_time(array: ValueArray) -> None:
-    """Raise TargetError for times whose attributes say something else than times need."""
-    if is_time(array) and {"units", "calendar"} & array.attributes.keys():
+    if is_time(array) and TIME_ATTRIBUTES.keys() & array.attributes.keys():
         raise TargetError(f"{array.path}: times need the attributes `units` and `calendar`, which it has otherwise")
 
 
-def check_name(path: str) -> None:
-    """Raise TargetError for a name that no link can have."""
-    if any(name in (".", "..") or "\0" in name for name in path.split("/")):
-        raise TargetError(f"{path}: a name that HDF5 has no link for")
+def accept_attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
+    """Raise TargetError for an attribute that HDF5 has no form for."""
+    for key, value in members.items():
+        attribute(where, key, value, as_json=as_json)
 
 
 def is_time(array: ValueArray) -> bool:
@@ -134,7 +142,7 @@ def _is_text(text: str) -> bool:
         return False
 
 
-def stored_values(array: ValueArray, values: Values) -> Values:
+def _stored_values(array: ValueArray, values: Values) -> Values:
     """Elements as the dataset has them."""
     if is_time(array):
         return values.view("<i8")
@@ -143,49 +151,43 @@ def stored_values(array: ValueArray, values: Values) -> Values:
     return values
 
 
-def fill_of(array: ValueArray) -> Any:
+def _fill(array: ValueArray) -> Any:
     """The fill value as the dataset has it; None where there is none to be said."""
     if array.kind in ("text", "bytes", "U") or array.fill is None:
         return None
     return np.asarray(array.fill, array.dtype).view("<i8")[()] if is_time(array) else array.fill
 
 
-def chunk_shape(array: ValueArray) -> tuple[int, ...] | None:
-    """Chunks no longer than the array, as HDF5 wants them; None where it has none."""
+def layout(array: ValueArray, codec: str) -> dict[str, Any]:
+    """Chunks no longer than the array, as HDF5 wants them, and filters; without any elements neither."""
     if not array.shape or not all(array.shape):
-        return None
-    return tuple(min(chunk, length) for chunk, length in zip(array.chunks, array.shape, strict=True))
+        return {"chunks": None}
+    return {"chunks": tuple(map(min, array.chunks, array.shape)), **_FILTERS[codec]}
 
 
-def write(
-    place: Beside,
-    groups: Sequence[GroupValues],
-    arrays: Sequence[ValueArray],
-    codec: str,
-    jobs: int,
-    told: Told,
-    *,
-    as_json: bool,
-) -> None:
+def write(place: Beside, export: ValueExport) -> None:
     """Make the file. Chunks that are missing stay so."""
     h5py = require()
     with h5py.File(place.path, "w", libver=("v108", "v110"), locking=False) as file:
-        for group in groups:
-            made = file.require_group(group.path or "/")
-            for key, value in group.attributes.items():
-                made.attrs[key] = attribute(group.path, key, value, as_json=as_json)
-        for array in arrays:
+        for group in export.groups:
+            set_attributes(file.require_group(group.path or "/"), group.path, group.attributes, as_json=export.as_json)
+        for array in export.arrays:
             with naming(array.path):
-                dataset = _dataset(file, array, codec)
-                for key, value in array.attributes.items():
-                    dataset.attrs[key] = attribute(array.path, key, value, as_json=as_json)
+                dataset = _dataset(file, array, export.codec)
+                set_attributes(dataset, array.path, array.attributes, as_json=export.as_json)
                 if is_time(array):
-                    dataset.attrs["units"], dataset.attrs["calendar"] = UNITS, CALENDAR
-                put_values(array, dataset.__setitem__, jobs, told)
+                    dataset.attrs.update(TIME_ATTRIBUTES)
+                put_values(export, array, dataset.__setitem__)
         for step in (_make_scales, _label):
-            for array in arrays:
+            for array in export.arrays:
                 with naming(array.path):
                     step(file, array)
+
+
+def set_attributes(node: Any, where: str, members: Mapping[str, Any], *, as_json: bool) -> None:
+    """Give a group or dataset its attributes. where: its path, for errors."""
+    for key, value in members.items():
+        node.attrs[key] = attribute(where, key, value, as_json=as_json)
 
 
 @contextmanager
@@ -202,27 +204,26 @@ def naming(path: str) -> Iterator[None]:
 
 
 def _dataset(file: Any, array: ValueArray, codec: str) -> Any:
-    chunks = chunk_shape(array)
-    more: dict[str, Any] = {"chunks": chunks} | (_FILTERS[codec] if chunks is not None else {})
-    fill = fill_of(array)
+    more = layout(array, codec)
+    fill = _fill(array)
     if fill is not None:
         more["fillvalue"] = fill
     return file.create_dataset(array.path or "array", array.shape, stored_type(array), **more)
 
 
 def put_values(
-    array: ValueArray, put: Callable[[Any, Values], None], jobs: int, told: Told, *, everything: bool = False
+    export: ValueExport, array: ValueArray, put: Callable[[Any, Values], None], *, everything: bool = False
 ) -> None:
     """Give `put` the elements of what there is, by the slices where they are. everything: what is missing too."""
-    for box, values in contents(array, jobs, everything=everything):
+    for box, values in contents(array, export.jobs, everything=everything):
         if array.kind == "bytes":
             # one by one: sequences of one length, h5py takes for one more axis
             for place in np.ndindex(values.shape):
                 where = tuple([a + b for a, b in zip(box.start, place, strict=True)])
                 put(where, np.frombuffer(values[place], np.uint8))
         else:
-            put((*box.slices, ...), stored_values(array, values))
-        told(values.nbytes)
+            put((*box.slices, ...), _stored_values(array, values))
+        export.told(values.nbytes)
 
 
 def _make_scales(file: Any, array: ValueArray) -> None:
@@ -248,9 +249,8 @@ def _scale(file: Any, array: ValueArray, name: str | None, axis: int) -> Any:
     h5py = require()
     if not name or "/" in name:
         return None
-    above = array.path.split("/")[:-1]
-    for depth in range(len(above), -1, -1):
-        found = file.get("/".join(("", *above[:depth], name)))
+    for group in above(array.path or "array"):
+        found = file.get(f"/{join(group, name)}")
         if isinstance(found, h5py.Dataset) and found.shape == (array.shape[axis],):
             return found
     return None

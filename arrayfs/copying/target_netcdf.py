@@ -6,24 +6,22 @@ stays missing where a reader sees the same as here, and is written otherwise.
 
 from __future__ import annotations
 
-import base64
-import struct
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from arrayfs.copying import target_hdf5
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.target_hdf5 import CALENDAR, UNITS, GroupValues, Told, is_time
-from arrayfs.copying.values import ValueArray, Values
+from arrayfs.copying.hdf5_attributes import FILL, decoded_float
+from arrayfs.copying.target_hdf5 import TIME_ATTRIBUTES, is_time
+from arrayfs.copying.value_export import ValueArray, ValueExport, Values
 from arrayfs.errors import TargetError
 
-FILL_ATTRIBUTE = "_FillValue"
 _TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"))
+_OF_THE_LIBRARY = ("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict")
 # Attributes that stand for something else in a NetCDF file.
-_RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Dimid", "_Netcdf4Coordinates"))
+_RESERVED = frozenset(("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", *_OF_THE_LIBRARY))
 
 
 def require() -> Any:
@@ -35,16 +33,25 @@ def require() -> Any:
     return h5netcdf
 
 
-def accept(array: ValueArray) -> None:
-    """Raise TargetError for an array that NetCDF4 has no form for."""
-    target_hdf5.check_name(array.path)
+def accept(export: ValueExport) -> None:
+    """Raise TargetError for what NetCDF4 has no form for."""
+    require()
+    target_hdf5.accept_paths(export)
+    for array in export.arrays:
+        _accept_array(array)
+        target_hdf5.accept_attributes(array.path, _attributes_of(array), as_json=export.as_json)
+    for group in export.groups:
+        _refuse_reserved(group.path, group.attributes)
+        target_hdf5.accept_attributes(group.path, group.attributes, as_json=export.as_json)
+    _dimensions_of_groups(export.arrays)
+
+
+def _accept_array(array: ValueArray) -> None:
+    target_hdf5.accept_array(array)
     _stored_type(array)
-    target_hdf5.accept_time(array)
     if array.kind == "b" and "dtype" in array.attributes:
         raise TargetError(f"{array.path}: truth values need the attribute `dtype`, which it has otherwise")
-    reserved = _RESERVED & array.attributes.keys()
-    if reserved:
-        raise TargetError(f"{array.path}: attribute {min(reserved)!r} stands for something else in NetCDF4")
+    _refuse_reserved(array.path, array.attributes)
     names = [name for name in array.dimension_names if name]
     if any("/" in name for name in names):
         raise TargetError(f"{array.path}: a dimension's name with a slash in it")
@@ -53,13 +60,19 @@ def accept(array: ValueArray) -> None:
     _fill_attribute(array)
 
 
-def accept_dimensions(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:
+def _refuse_reserved(where: str, members: Mapping[str, Any]) -> None:
+    reserved = _RESERVED & members.keys()
+    if reserved:
+        raise TargetError(f"{where or '/'}: attribute {min(reserved)!r} stands for something else in NetCDF4")
+
+
+def _dimensions_of_groups(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]:
     """The dimensions of each group, by its path. Raises TargetError where one name has two lengths."""
     groups: dict[str, dict[str, int]] = {}
     for array in arrays:
         group = array.path.rpartition("/")[0]
         known = groups.setdefault(group, {})
-        for name, length in zip(dimensions(array), array.shape, strict=True):
+        for name, length in zip(_dimensions(array), array.shape, strict=True):
             if known.setdefault(name, length) != length:
                 raise TargetError(
                     f"{array.path}: dimension {name!r} has {length} elements, elsewhere in its group {known[name]}"
@@ -67,7 +80,7 @@ def accept_dimensions(arrays: Sequence[ValueArray]) -> dict[str, dict[str, int]]
     return groups
 
 
-def dimensions(array: ValueArray) -> tuple[str, ...]:
+def _dimensions(array: ValueArray) -> tuple[str, ...]:
     """The names of an array's dimensions; one without a name is called by its length."""
     out: list[str] = []
     for name, length in zip(array.dimension_names, array.shape, strict=True):
@@ -90,47 +103,34 @@ def _stored_type(array: ValueArray) -> Any:
 
 def _fill_attribute(array: ValueArray) -> Any:
     """The value that readers take for a missing one, if its attributes say one. Raises TargetError."""
-    said = array.attributes.get(FILL_ATTRIBUTE)
+    said = array.attributes.get(FILL)
     if said is None:
         return None
     if array.kind in ("text", "U"):
         return said
-    if isinstance(said, str) and array.kind == "f":  # as xarray writes it in Zarr
-        with suppress(ValueError, struct.error):
-            (said,) = struct.unpack("<d", base64.b64decode(said, validate=True))
+    if isinstance(said, str) and array.kind == "f":
+        said = decoded_float(said)
     try:
         found = np.array(said).astype(_stored_type(array), casting="unsafe")[()]
     except (ValueError, TypeError, OverflowError):
         found = None
     if found is None or np.ndim(found):
-        raise TargetError(f"{array.path}: attribute {FILL_ATTRIBUTE!r} is {said!r}, no value of its type")
+        raise TargetError(f"{array.path}: attribute {FILL!r} is {said!r}, no value of its type")
     return found
 
 
-def write(
-    place: Beside,
-    groups: Sequence[GroupValues],
-    arrays: Sequence[ValueArray],
-    codec: str,
-    jobs: int,
-    told: Told,
-    *,
-    as_json: bool,
-) -> None:
+def write(place: Beside, export: ValueExport) -> None:
     """Make the file."""
     h5netcdf = require()
-    sizes = accept_dimensions(arrays)
     with h5netcdf.File(place.path, "w", libver=("v108", "v110"), locking=False) as file:
-        for group in groups:
+        for group in export.groups:
             made = _group(file, group.path)
-            _set(made, _attributes(group.path, group.attributes, as_json=as_json))
-        for path, known in sizes.items():
-            made = _group(file, path)
-            for name, length in known.items():
-                made.dimensions[name] = length
-        for array in arrays:
+            target_hdf5.set_attributes(made, group.path, group.attributes, as_json=export.as_json)
+        for path, lengths in _dimensions_of_groups(export.arrays).items():
+            _group(file, path).dimensions.update(lengths)
+        for array in export.arrays:
             with target_hdf5.naming(array.path):
-                _write(_group(file, array.path.rpartition("/")[0]), array, codec, jobs, told, as_json=as_json)
+                _write(_group(file, array.path.rpartition("/")[0]), array, export)
 
 
 def _group(file: Any, path: str) -> Any:
@@ -140,29 +140,19 @@ def _group(file: Any, path: str) -> Any:
     return found
 
 
-def _attributes(where: str, members: Mapping[str, Any], *, as_json: bool) -> Iterator[tuple[str, Any]]:
-    """Attributes as the file has them."""
-    for key, value in members.items():
-        if key != FILL_ATTRIBUTE:
-            yield key, target_hdf5.attribute(where, key, value, as_json=as_json)
+def _attributes_of(array: ValueArray) -> dict[str, Any]:
+    """Those that the variable has too; the fill value is more than an attribute to the library."""
+    return {key: value for key, value in array.attributes.items() if key != FILL}
 
 
-def _set(node: Any, members: Iterator[tuple[str, Any]]) -> None:
-    for key, value in members:
-        node.attrs[key] = value
-
-
-def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, as_json: bool) -> None:
-    filters = {} if codec == "none" or not array.shape else {"compression": codec, "shuffle": codec == "gzip"}
+def _write(group: Any, array: ValueArray, export: ValueExport) -> None:
     missing = _fill_attribute(array)
     name = array.path.rpartition("/")[2] or "array"
-    chunks = target_hdf5.chunk_shape(array)
-    variable = group.create_variable(
-        name, dimensions(array), _stored_type(array), fillvalue=missing, chunks=chunks, **(filters if chunks else {})
-    )
-    _set(variable, _attributes(array.path, array.attributes, as_json=as_json))
+    layout = target_hdf5.layout(array, export.codec)
+    variable = group.create_variable(name, _dimensions(array), _stored_type(array), fillvalue=missing, **layout)
+    target_hdf5.set_attributes(variable, array.path, _attributes_of(array), as_json=export.as_json)
     if is_time(array):
-        variable.attrs["units"], variable.attrs["calendar"] = UNITS, CALENDAR
+        variable.attrs.update(TIME_ATTRIBUTES)
     if array.kind == "b":
         variable.attrs["dtype"] = "bool"
 
@@ -170,7 +160,7 @@ def _write(group: Any, array: ValueArray, codec: str, jobs: int, told: Told, *, 
         variable[key] = values.view(np.int8) if array.kind == "b" else values
 
     shown = missing if missing is not None else np.zeros((), "S1" if array.kind in ("text", "U") else array.dtype)[()]
-    target_hdf5.put_values(array, put, jobs, told, everything=not _same(array, shown))
+    target_hdf5.put_values(export, array, put, everything=not _same(array, shown))
 
 
 def _same(array: ValueArray, shown: Any) -> bool:

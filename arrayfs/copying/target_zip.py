@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from arrayfs.copying.beside import Beside
+from arrayfs.copying.positioned import read_all, write_all
 from arrayfs.copying.target import Content
 from arrayfs.copying.walking import Entry
-from arrayfs.copying.zip_writer import ZipWriter, read_all, read_member, write_all
+from arrayfs.copying.zip_writer import ZipWriter, read_member
 from arrayfs.errors import TargetError
 
 _NAME_MAX = 0xFFFF

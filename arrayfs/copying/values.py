@@ -1,74 +1,24 @@
-"""The arrays of a container as values: what they are, and the elements of one box after another.
-
-Native arrays are read here, opaque ones by zarr-python. Boxes are of whole chunks, as many as fit the limit, or parts
-of a chunk where one alone is larger.
-"""
+"""The arrays and groups of a container that are exported as values. Opaque arrays are read by zarr-python."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from arrayfs.api.array import Array
 from arrayfs.api.container import Container
 from arrayfs.api.group import Group
-from arrayfs.container.grid import Coord, Grid
+from arrayfs.container.grid import Coord
+from arrayfs.copying import boxes
+from arrayfs.copying.value_export import Box, GroupValues, ValueArray, Values
 from arrayfs.copying.walking import Chosen
 from arrayfs.errors import ArrayNotFoundError, TargetError
 from arrayfs.format.dtypes import leaf
 from arrayfs.view.npy import NpyFile
-from arrayfs.view.regions import regions
-
-# Bytes of elements had at a time.
-BOX = 32 << 20
-# Guessed bytes of an element of varying size.
-TEXT_SIZE = 64
-
-Values = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Elements start to stop (excluded) of each axis. whole: no chunk in it is missing, nor cut by it."""
-
-    start: Coord
-    stop: Coord
-    whole: bool
-
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """The same for numpy."""
-        return tuple(map(slice, self.start, self.stop))
-
-
-class ValueArray(Protocol):
-    """One array. kind: of a numpy type's, or "text", "bytes" (elements of varying size, as Python objects).
-
-    part: of a chunk, elements that can be had by themselves. fill: what a missing element reads as.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    part: tuple[int, ...]
-    dtype: np.dtype[Any]
-    kind: str
-    fill: Any
-    dimension_names: tuple[str | None, ...]
-    attributes: dict[str, Any]
-
-    def read(self, box: Box) -> Values:
-        """The elements of a box. Raises FormatError, naming file, array and chunk, for damage."""
-
-    def places(self) -> Iterator[Coord]:
-        """The chunks that are there."""
 
 
 class NativeValues:
@@ -81,13 +31,13 @@ class NativeValues:
         self.dimension_names = array.dimension_names
         self.attributes = dict(array.attrs)
         self._array = array
-        self._rank, self.part = len(self.shape), self.chunks
+        self.part = self.chunks
         self._parts: NpyFile | None = None
         if self.dtype.kind != "O":
             inner = leaf(array.element_type)[1]
             self._rank = len(self.shape) - len(inner)
             self.part = (1,) * self._rank + inner
-            if math.prod(self.chunks) * self.dtype.itemsize > BOX:
+            if math.prod(self.chunks) * self.dtype.itemsize > boxes.BOX:
                 self._parts = array.as_npy_file()
 
     def places(self) -> Iterator[Coord]:
@@ -134,65 +84,6 @@ class OpaqueValues:
         return np.asarray(found).astype(object) if self.kind == "text" else np.asarray(found)
 
 
-def boxes(array: ValueArray, *, everything: bool) -> Iterator[Box]:
-    """What there is of an array, in C order. everything: also where there are no chunks."""
-    if not all(array.shape):
-        return
-    grid = Grid(array.shape, array.chunks)
-    element = array.dtype.itemsize if array.dtype.kind not in "OT" else TEXT_SIZE
-    places = (tuple(place) for place in np.ndindex(grid.counts)) if everything else array.places()
-    for region in regions(grid, array.part, places, element, BOX):
-        chunks = [-(-(b - a) // c) for a, b, c in zip(region.start, region.stop, array.chunks, strict=True)]
-        cut = any(
-            a % c or (b % c and b != n)
-            for a, b, c, n in zip(region.start, region.stop, array.chunks, array.shape, strict=True)
-        )
-        yield Box(region.start, region.stop, not cut and math.prod(chunks) == len(region.coords))
-
-
-def contents(array: ValueArray, jobs: int, *, everything: bool) -> Iterator[tuple[Box, Values]]:
-    """The elements of what there is of an array: boxes without missing chunks. everything: of those too."""
-    there = None if everything else _Present(array)
-    for box, values in ahead(array, boxes(array, everything=everything), jobs):
-        if box.whole or there is None or not _is_of_chunks(box, array):
-            yield box, values
-            continue
-        for place, part in _single(box, array.chunks):
-            if there.has(place):
-                inside = zip(part.start, part.stop, box.start, strict=True)
-                yield part, values[tuple([slice(a - first, b - first) for a, b, first in inside])]
-
-
-def _is_of_chunks(box: Box, array: ValueArray) -> bool:
-    """Whether a box ends where chunks do; else it is a part of one that is there."""
-    sides = zip(box.start, box.stop, array.chunks, array.shape, strict=True)
-    return all(not a % c and (not b % c or b == n) for a, b, c, n in sides)
-
-
-def _single(box: Box, chunks: Sequence[int]) -> Iterator[tuple[Coord, Box]]:
-    """The chunks that a box is made of, one by one: their places and elements."""
-    first = [a // c for a, c in zip(box.start, chunks, strict=True)]
-    counts = [-(-b // c) - n for b, c, n in zip(box.stop, chunks, first, strict=True)]
-    for step in np.ndindex(*counts):
-        place = tuple(a + b for a, b in zip(first, step, strict=True))
-        start = tuple(n * c for n, c in zip(place, chunks, strict=True))
-        stop = tuple(min(a + c, b) for a, c, b in zip(start, chunks, box.stop, strict=True))
-        yield place, Box(start, stop, whole=True)
-
-
-class _Present:
-    """Which chunks of an array are there, 8 bytes each."""
-
-    def __init__(self, array: ValueArray) -> None:
-        self._grid = Grid(array.shape, array.chunks)
-        self._keys = np.sort(np.fromiter(map(self._grid.key, array.places()), np.int64))
-
-    def has(self, place: Coord) -> bool:
-        key = self._grid.key(place)
-        found = int(np.searchsorted(self._keys, key))
-        return found < len(self._keys) and int(self._keys[found]) == key
-
-
 class Selected:
     """The groups and arrays that are exported as values, of a container that is open for reading."""
 
@@ -210,12 +101,11 @@ class Selected:
         if self._store is not None:
             self._store.close()
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[GroupValues]:
         """The groups, the root first, each before what is in it."""
-        yield self._container
-        for node in self._container.walk():
+        for node in chain((self._container,), self._container.walk()):
             if isinstance(node, Group) and (self._chosen.has(node.path) or self._chosen.leads_to(node.path)):
-                yield node
+                yield GroupValues(node.path, dict(node.attrs))
 
     def arrays(self) -> Iterator[ValueArray]:
         """The arrays. Raises TargetError for one whose values cannot be had."""
@@ -240,24 +130,3 @@ def _zarr_store(url: str, version: int, path: str) -> Any:
         why = f"its chunks are encoded by its client; needs zarr-python (pip install 'zarr>=3.0.8'): {error}"
         raise TargetError(f"{path}: {why}") from None
     return ZarrStore(url, version=version)
-
-
-def _read(array: ValueArray, box: Box) -> Values:
-    return array.read(box).reshape([b - a for a, b in zip(box.start, box.stop, strict=True)])
-
-
-def ahead(array: ValueArray, wanted: Iterable[Box], jobs: int) -> Iterator[tuple[Box, Values]]:
-    """The elements of boxes in their order, so many being read while one is written."""
-    with ThreadPoolExecutor(jobs, "arrayfs-export") as threads:
-        waiting: deque[tuple[Box, Future[Values]]] = deque()
-        try:
-            for box in wanted:
-                waiting.append((box, threads.submit(_read, array, box)))
-                if len(waiting) > jobs:
-                    done, values = waiting.popleft()
-                    yield done, values.result()
-            while waiting:
-                done, values = waiting.popleft()
-                yield done, values.result()
-        finally:
-            threads.shutdown(cancel_futures=True)

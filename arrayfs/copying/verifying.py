@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-import zlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -12,17 +13,19 @@ import numpy as np
 
 from arrayfs.copying import target_hdf5, target_numpy
 from arrayfs.copying.beside import Beside
-from arrayfs.copying.values import Box, ValueArray, Values, ahead, boxes
-from arrayfs.copying.zip_writer import STEP, read_all, read_member
+from arrayfs.copying.boxes import boxes, read_ahead
+from arrayfs.copying.positioned import STEP, read_all
+from arrayfs.copying.value_export import Box, ValueArray, ValueExport, Values, size_of
+from arrayfs.copying.zip_writer import read_member
 from arrayfs.errors import TargetError
 
 Read = Callable[[Box], Values]
 
 
-def verify_values(place: Beside, kind: str, arrays: Sequence[ValueArray], jobs: int) -> None:
+def verify_values(place: Beside, kind: str, export: ValueExport) -> None:
     """Raise TargetError, naming the array, if one reads back as something else."""
-    for array, read in _readers(place, kind, arrays):
-        for box, values in ahead(array, boxes(array, everything=True), jobs):
+    for array, read in _readers(place, kind, export.arrays):
+        for box, values in read_ahead(array, boxes(array, everything=True), export.jobs):
             if not _same(array, values, read(box)):
                 raise TargetError(f"{array.path}: reads back as something else, elements {box.start} to {box.stop}")
 
@@ -33,13 +36,13 @@ def _readers(place: Beside, kind: str, arrays: Sequence[ValueArray]) -> Iterator
             for array in arrays:
                 yield array, _read_dataset(file[array.path or "array"])
         return
-    if kind == "raw.gz":
+    if kind == "raw" and target_numpy.is_packed(place):
         with _unpacked(place) as raw:
             yield arrays[0], _read_mapped(raw, arrays[0], 0, os.fstat(raw.fileno()).st_size)
         return
     offset = 0
     for array in arrays:
-        start, size = offset, target_numpy.size_of(array)
+        start, size = offset, size_of(array)
         if kind == "npz":
             _, start, member = read_member(place.fd, offset)
             offset = start + member
@@ -54,8 +57,8 @@ def _read_dataset(dataset: Any) -> Read:
 
 
 def _read_mapped(file: Path | IO[bytes], array: ValueArray, start: int, size: int) -> Read:
-    if size != target_numpy.size_of(array):
-        raise TargetError(f"{array.path}: reads back as {size} bytes, not {target_numpy.size_of(array)}")
+    if size != size_of(array):
+        raise TargetError(f"{array.path}: reads back as {size} bytes, not {size_of(array)}")
     if not size:
         return lambda box: np.empty(0, array.dtype)
     dtype = array.dtype.newbyteorder("<")
@@ -75,10 +78,8 @@ def _same(array: ValueArray, values: Values, found: Values) -> bool:
 
 def _unpacked(place: Beside) -> IO[bytes]:
     """What a compressed file holds, as a file without a name."""
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    raw = open(os.open(place.dest.parent, os.O_TMPFILE | os.O_RDWR, 0o600), "w+b")  # noqa: SIM115  the caller closes it
-    with open(place.path, "rb") as file:
-        while part := file.read(STEP):
-            raw.write(unpack.decompress(part))
+    raw = target_numpy.nameless(place)
+    with gzip.open(place.path) as packed:
+        shutil.copyfileobj(packed, raw, STEP)
     raw.flush()
     return raw

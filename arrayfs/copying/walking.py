@@ -13,6 +13,7 @@ from typing import NamedTuple
 from arrayfs.errors import ArrayNotFoundError
 from arrayfs.view.attr import Attr
 from arrayfs.view.documents import NAMES
+from arrayfs.view.keys import Keys
 from arrayfs.view.tree import Tree
 
 BATCH = 1024
@@ -73,8 +74,9 @@ def walk(tree: Tree, chosen: Chosen, wanted: Callable[[Entry], bool] = lambda en
     """The entries that were chosen, and are wanted, without the root itself. Raises ArrayNotFoundError for a name that
     nothing has.
     """
+    keys = Keys(tree)
     for name in chosen.names:
-        if find(tree, name) is None:
+        if not keys.leads_anywhere(name):
             raise ArrayNotFoundError(f"{tree.container.names.base}: no array or group {name!r}")
     stack = [_entries(tree, "", tree.root.ino)]
     while stack:
@@ -88,14 +90,6 @@ def walk(tree: Tree, chosen: Chosen, wanted: Callable[[Entry], bool] = lambda en
                 stack.append(_entries(tree, entry.path, entry.attr.ino))
         elif chosen.takes(entry) and wanted(entry):
             yield entry
-
-
-def find(tree: Tree, path: str) -> Attr | None:
-    """What stat says of a path; None if nothing has it."""
-    found: Attr | None = tree.getattr(tree.root.ino)
-    for name in path.split("/") if path else ():
-        found = None if found is None or not stat.S_ISDIR(found.mode) else tree.lookup(found.ino, name)
-    return found
 
 
 def is_array(tree: Tree, entry: Entry) -> bool:

@@ -12,13 +12,15 @@ from typing import Any, Final
 
 import zstandard
 
+from arrayfs.copying.key_paths import join
+from arrayfs.copying.source import ARRAY_DOCUMENTS
 from arrayfs.view import entries
 from arrayfs.view.metadata import dump_json, first_json, same_json
 
 CODECS: Final = ("none", "zstd", "gzip")
 _LEVELS: Final = {"zstd": 3, "gzip": 5}
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-# Where documents of groups stand: whether the array at this path is encoded, and whether this path is exported at all.
+# Of a path: whether the array there is encoded, and whether what is there is exported at all.
 Question = Callable[[str], bool]
 
 
@@ -42,7 +44,7 @@ def document(name: str, path: str, data: bytes, codec: str, is_encoded: Question
     if not isinstance(old, dict):
         return data
     new = old
-    if name in ("zarr.json", ".zarray") and codec != "none" and is_encoded(path):
+    if name in ARRAY_DOCUMENTS and codec != "none" and is_encoded(path):
         new = _with_codec(old, codec)
     below = entries.entries_of(name, new)
     if below is not None:
@@ -51,12 +53,10 @@ def document(name: str, path: str, data: bytes, codec: str, is_encoded: Question
 
 
 def _with_codec(members: dict[str, Any], codec: str) -> dict[str, Any]:
-    level = _LEVELS[codec]
+    options = {"level": _LEVELS[codec]} | ({"checksum": False} if codec == "zstd" else {})
     if members.get("zarr_format") == 2:
-        extra = {"checksum": False} if codec == "zstd" else {}
-        return members | {"compressor": {"id": codec, "level": level, **extra}}
-    extra = {"checksum": False} if codec == "zstd" else {}
-    return members | {"codecs": [*members["codecs"], {"name": codec, "configuration": {"level": level, **extra}}]}
+        return members | {"compressor": {"id": codec, **options}}
+    return members | {"codecs": [*members["codecs"], {"name": codec, "configuration": options}]}
 
 
 def _consolidated(
@@ -64,13 +64,16 @@ def _consolidated(
 ) -> Iterator[tuple[str, object]]:
     for key, said in below.items():
         inner = key.rpartition("/")[0] if name == entries.V2_NAME else key
-        where = "/".join(filter(None, (path, inner)))
+        where = join(path, inner)
         if not is_exported(where):
             continue
-        is_array = isinstance(said, dict) and (said.get("node_type") == "array" or key.endswith(".zarray"))
-        if codec != "none" and is_array and isinstance(said, dict) and is_encoded(where):
+        if codec != "none" and isinstance(said, dict) and _describes_array(key, said) and is_encoded(where):
             said = _with_codec(said, codec)
         yield key, said
+
+
+def _describes_array(key: str, entry: dict[str, Any]) -> bool:
+    return entry.get("node_type") == "array" or key.rpartition("/")[2] == ".zarray"
 
 
 def _with_entries(name: str, members: dict[str, Any], below: dict[str, object]) -> dict[str, Any]:

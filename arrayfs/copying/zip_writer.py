@@ -6,7 +6,6 @@ APPNOTE 6.3.10: 4.3 records, 4.5.3 Zip64; Info-ZIP's extra field "UT" for the ti
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import struct
@@ -14,6 +13,8 @@ import time
 import zlib
 from tempfile import TemporaryFile
 from typing import IO, Final, NamedTuple
+
+from arrayfs.copying.positioned import STEP, Buffer, read_all, write_all
 
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _CENTRAL: Final = struct.Struct("<4s4B4H3L5H2L")
@@ -25,10 +26,8 @@ _COUNT_LIMIT: Final = 0xFFFF
 _UTF8: Final = 0x800
 _UNIX: Final = 3
 _VERSION: Final = 45
-STEP: Final = 4 << 20
 # Copying so much costs less than one more call.
 _TOGETHER: Final = 64 << 10
-Buffer = bytes | memoryview
 
 
 class ZipWriter:
@@ -132,25 +131,6 @@ def read_member(fd: int, offset: int) -> tuple[str, int, int]:
     if size == _LIMIT:
         size = struct.unpack_from("<Q", rest, len(rest) - 8)[0]
     return rest[:name_size].decode(), offset + _LOCAL.size + len(rest), size
-
-
-def write_all(fd: int, offset: int, data: Buffer) -> None:
-    """Write all of it: one call may take less."""
-    view = memoryview(data)
-    while len(view):
-        done = os.pwrite(fd, view, offset)
-        view, offset = view[done:], offset + done
-
-
-def read_all(fd: int, offset: int, size: int) -> bytes:
-    """Read all of it; what the file does not have yet reads as zeros, which it will have."""
-    found = b""
-    while len(found) < size:
-        more = os.pread(fd, size - len(found), offset + len(found))
-        if not more:
-            return found + bytes(size - len(found))
-        found = found + more if found else more
-    return found
 
 
 def _seconds(mtime_ns: int) -> bytes:

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from arrayfs.copying.source import Item, Remarks, Value, path_order
+from arrayfs.copying.source import FILE_READERS, PART, Item, Remarks, Value, path_order
 from arrayfs.errors import SourceError
 
-PART = 4 << 20
-READERS = 4
+# What is raised for something compressed that is damaged.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)
 
 
 class Zipped:
@@ -20,7 +20,7 @@ class Zipped:
     def __init__(self, path: str) -> None:
         """Raises SourceError for what is no archive, or has encrypted entries or names that no container can have."""
         self.name = path
-        self.threads = READERS
+        self.threads = FILE_READERS
         self.remarks = Remarks()
         try:
             self._archive = zipfile.ZipFile(path)
@@ -48,7 +48,7 @@ class Zipped:
             with self.opened(key) as file:
                 while part := file.read(PART):
                     yield part
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except DAMAGE as error:
             raise SourceError(f"{self.name}: {key}: {error}") from error
 
     def opened(self, key: str) -> BinaryIO:

@@ -27,12 +27,10 @@ from arrayfs.view import plain
 from arrayfs.view.conversion import Conversion, NativeForm
 from arrayfs.view.draft import Draft
 from arrayfs.view.fills import padding_element
-from arrayfs.view.regions import Region, chunks_of, regions
+from arrayfs.view.regions import TEXT_SIZE, Region, chunks_of, regions
 
 # Bytes of elements decoded at a time: many blocks, and little beside what a pool keeps.
 REGION_SIZE = 32 << 20
-# Guessed bytes of an element of varying size.
-_TEXT_SIZE = 64
 _MODULUS = 1 << 128
 
 
@@ -117,7 +115,7 @@ def _decoded(
 def regions_of(form: NativeForm, coords: Sequence[Coord]) -> Iterator[Region]:
     """The regions in which an array is decoded of which there are these chunk files, in C order."""
     grid, spec = Grid(form.spec.shape, form.outer), form.spec
-    return regions(grid, spec.chunk_shape, coords, element_size(spec.dtype) or _TEXT_SIZE, REGION_SIZE)
+    return regions(grid, spec.chunk_shape, coords, element_size(spec.dtype) or TEXT_SIZE, REGION_SIZE)
 
 
 def decode(form: NativeForm, region: Region, files: Mapping[str, bytes | memoryview], decoder: Decoder) -> NDArray[Any]:

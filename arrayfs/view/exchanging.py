@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from arrayfs.errors import NoEntryError, RefusedError
 from arrayfs.view.documents import NAMES
-from arrayfs.view.entries import V2_NAME
 from arrayfs.view.nodes import Directory
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _found(tree: Tree, place: Place) -> Directory | None:
     if found is None:
         raise NoEntryError(errno.ENOENT, f"no {name!r}")
     in_array = any(tree.documents.zarr(above) is not None for above in directory.ancestors())
-    if in_array or (not isinstance(found, Directory) and name in (*NAMES, V2_NAME)):
+    if in_array or (not isinstance(found, Directory) and name in NAMES):
         raise RefusedError(errno.EINVAL, f"{name!r} is a document, or in an array: rename it, by way of another name")
     return found if isinstance(found, Directory) else None
 

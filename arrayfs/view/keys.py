@@ -190,6 +190,11 @@ class Keys:
         with self._container.lock:
             return isinstance(key, str) and not isinstance(self._find(_parts(key)), Directory | None)
 
+    def leads_anywhere(self, path: str) -> bool:
+        """Whether a path is that of a value, or of a directory."""
+        with self._container.lock:
+            return self._find(_parts(path)) is not None
+
     def holds(self, key: str, content: Value) -> bool:
         """Whether the value is this; of a chunk that the array's shape cuts, what lies outside does not count."""
         reading = self.plan(key)
@@ -349,16 +354,13 @@ class Keys:
 
     def chunks(self, path: str) -> Iterator[str]:
         """The keys of all chunks of the array at a path; none if there is no array."""
-        zarr = self._array(path)
+        zarr = self.array_at(path)
         if zarr is not None:
             start = f"{path}/" if path else ""
             yield from (start + key for key in chunk_keys(self.tree, zarr, zarr.root))
 
-    def is_array(self, path: str) -> bool:
-        """Whether the directory at a path is an array's."""
-        return self._array(path) is not None
-
-    def _array(self, path: str) -> ZarrArray | None:
+    def array_at(self, path: str) -> ZarrArray | None:
+        """The array whose directory a path is; None for any other."""
         with self._container.lock:
             directory = self._find(_parts(path))
             return self.tree.documents.zarr(directory) if isinstance(directory, Directory) else None

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from arrayfs.container.grid import Coord, Grid
 
+# Guessed bytes of an element of varying size.
+TEXT_SIZE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Region:

@@ -38,7 +38,7 @@ from arrayfs.view.readers import ChunkReader
 from arrayfs.view.stored_documents import StoredDocuments
 from arrayfs.view.untouched import attr_of, reader_of
 from arrayfs.view.versions import VersionListing
-from arrayfs.view.whole_arrays import WholeReader
+from arrayfs.view.whole_reader import WholeReader
 
 T = TypeVar("T")
 

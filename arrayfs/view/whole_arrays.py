@@ -1,24 +1,23 @@
 """`.arrayfs/arrays`: every array of numbers as one NumPy file, in the directories of its groups.
 
-A name is looked up in the tree when it is asked for. A file's inode stands for one state of
-its array: as soon as the array is changed its name leads to another inode, and who has the old one open goes on reading
-what it was. Names are those of the tree with `.npy` behind them; a group whose name ends so gets a `%`, so that no two
-mean the same. The caller holds the container's lock, but for reading.
+A name is looked up in the tree when it is asked for. A file's inode stands for one state of its array: as soon as the
+array is changed its name leads to another inode, and who has the old one open goes on reading what it was. Names are
+those of the tree with `.npy` behind them; a group whose name ends so gets a `%`, so that no two mean the same. The
+caller holds the container's lock.
 """
 
 from __future__ import annotations
 
 import errno
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from arrayfs.container.array import Array
-from arrayfs.errors import FormatError, StaleError
+from arrayfs.errors import StaleError
 from arrayfs.view import npy, paths
 from arrayfs.view.chunks import NativeChunks
 from arrayfs.view.nodes import Binding, Directory, File
-from arrayfs.view.readers import ReadHandle
+from arrayfs.view.whole_reader import WholeReader
 
 if TYPE_CHECKING:
     from arrayfs.view.tree import Tree
@@ -34,11 +33,6 @@ GROUP_DOCUMENTS = frozenset(("zarr.json", ".zgroup"))
 KEPT = 16384
 # Chunks that are not packed yet stay in memory for who has the file open; of more than this they are packed first.
 RAW_LIMIT = 16 << 20
-
-
-# Bytes made at a time for who reads from start to end. Of an array in cubes of 100, 128 KiB are cut from 24 chunks, and
-# 1 MiB from 40.
-STRETCH = 1 << 20
 
 
 class WholeDirectory(Directory):
@@ -87,8 +81,8 @@ class WholeArrays:
     def __init__(self, tree: Tree, control: Directory) -> None:
         self._tree = tree
         self.directory = WholeDirectory(tree, control, NAME, tree.root)
-        control.children[NAME] = tree.nodes[self.directory.ino] = self.directory
-        tree.changing.add(self.directory.ino)
+        control.children[NAME] = self.directory
+        self._add(self.directory)
         self._directories: dict[Directory, WholeDirectory] = {}
         self._files: dict[Directory, WholeFile] = {}
 
@@ -133,8 +127,7 @@ class WholeArrays:
         known = self._directories.get(child)
         if known is None or known.parent is not directory or known.name != name:
             known = self._directories[child] = WholeDirectory(self._tree, directory, name, child)
-            self._tree.nodes[known.ino] = known
-            self._tree.changing.add(known.ino)
+            self._add(known)
         known.mtime_ns = child.mtime_ns
         return known
 
@@ -184,11 +177,14 @@ class WholeArrays:
             del self._files[shows]
             self._drop(known)
         made = self._files[shows] = WholeFile(self._tree, directory, name, shows, array)
-        self._tree.nodes[made.ino] = made
-        self._tree.changing.add(made.ino)
+        self._add(made)
         return made
 
-    def _drop(self, node: Directory | File) -> None:
+    def _add(self, node: WholeDirectory | WholeFile) -> None:
+        self._tree.nodes[node.ino] = node
+        self._tree.changing.add(node.ino)
+
+    def _drop(self, node: WholeDirectory | WholeFile) -> None:
         if isinstance(node, WholeFile) and node.opens:
             return
         self._tree.nodes.pop(node.ino, None)
@@ -237,97 +233,6 @@ class WholeArrays:
         if known.get(node.shows) is node:
             del known[node.shows]
         self._drop(node)
-
-
-class Stretch:
-    """More than what was asked for, made at once by who comes first."""
-
-    __slots__ = ("_data", "_lock", "_make", "is_ready", "start", "stop")
-
-    def __init__(self, content: npy.NpyFile, start: int) -> None:
-        wanted = content.plan(start, STRETCH)
-        self.start, self.stop = start, start + len(wanted.data)
-        self.is_ready = content.is_ready(wanted)
-        self._make: Callable[[], memoryview] | None = lambda: content.fetch(wanted)
-        self._data = memoryview(b"")
-        self._lock = threading.Lock()
-
-    def read(self, offset: int, size: int) -> memoryview:
-        """Bytes of it."""
-        with self._lock:
-            if self._make is not None:
-                self._data = self._make()
-                self._make, self.is_ready = None, True
-        return self._data[offset - self.start : offset - self.start + size]
-
-
-class WholeReader(ReadHandle):
-    """One handle of a file. Reading takes no lock of the container: what is read never changes.
-
-    _next: where the last read ended; who goes on there is a reader of the whole file. _stretch: what was made for him.
-    """
-
-    __slots__ = ("_content", "_file", "_next", "_stretch")
-
-    # it stands for one state of the array
-    cacheable = True
-    unpacks = True
-
-    def __init__(self, tree: Tree, file: WholeFile, content: npy.NpyFile) -> None:
-        super().__init__(tree)
-        self._file, self._content = file, content
-        self._next = -1
-        self._stretch: Stretch | None = None
-        file.opens += 1
-
-    @property
-    def ino(self) -> int:
-        """The inode's number."""
-        return self._file.ino
-
-    @property
-    def alone(self) -> bool:
-        """Whether this is the only open handle of its inode."""
-        return self._file.opens == 1
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._content.size
-
-    def plan(self, offset: int, size: int) -> tuple[bool, Callable[[], memoryview]]:
-        """How to get bytes from `offset`, fewer at the end, and whether they are there without waiting."""
-        goes_on, self._next = offset == self._next, offset + size
-        stretch = self._stretch
-        if stretch is None or not stretch.start <= offset < self._next <= stretch.stop:
-            stretch = Stretch(self._content, offset) if goes_on and size < STRETCH else None
-        if stretch is not None:
-            self._stretch = stretch
-            if self._next <= stretch.stop or stretch.stop == self._content.size:
-                return stretch.is_ready, lambda: self._read(stretch, offset, size)
-        wanted = self._content.plan(offset, size)
-        return self._content.is_ready(wanted), lambda: self._content.fetch(wanted)
-
-    def _read(self, stretch: Stretch, offset: int, size: int) -> memoryview:
-        try:
-            return stretch.read(offset, size)
-        except (FormatError, OSError):  # perhaps of a chunk that was not asked for
-            self._stretch = None
-            return self._content.fetch(self._content.plan(offset, size))
-
-    def read(self, offset: int, size: int) -> memoryview:
-        """Bytes from `offset`, fewer at the end of the file."""
-        return self.plan(offset, size)[1]()
-
-    def release(self) -> None:
-        """The handle ends."""
-        with self._tree.container.lock:
-            self._file.opens -= 1
-            if not self._file.opens:
-                self._tree.control.arrays.released(self._file)
-
-    def prefetch(self) -> None:
-        """Nothing: what is read next lies in the same chunks."""
 
 
 def _directory_name(name: str) -> str:

@@ -19,10 +19,10 @@ from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import PoolOptions
 from arrayfs.errors import RefusedError, StaleError
 from arrayfs.format.model import DType, FillValue
-from arrayfs.view import npy, whole_arrays
+from arrayfs.view import npy, whole_arrays, whole_reader
 from arrayfs.view.attr import Attr
 from arrayfs.view.tree import Tree, open_tree
-from arrayfs.view.whole_arrays import WholeReader
+from arrayfs.view.whole_reader import WholeReader
 from tests.t4_fuse.promises import keeps
 
 TYPES = ["bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", "M8[ns]"]
@@ -338,7 +338,7 @@ def test_nothing_here_can_be_changed_and_the_kernel_forgets(path: str, monkeypat
 
 
 def test_who_reads_from_start_to_end_gets_all_of_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_arrays, "STRETCH", 1000)
+    monkeypatch.setattr(whole_reader, "STRETCH", 1000)
     with arrayfs.open(path, "w") as c:
         want = np.arange(7 * 30 * 11, dtype="u2").reshape(7, 30, 11)
         c.create("t", shape=want.shape, chunks=(2, 7, 4), dtype="u2")[...] = want

@@ -135,6 +135,13 @@ def test_a_directory_is_no_file(container: Path) -> None:
         fs.mkdir(f"{container}/g")
 
 
+@pytest.mark.parametrize("path", ["", "/g", "/g/t"])
+def test_a_directory_is_not_opened(container: Path, path: str) -> None:
+    for mode in ("rb", "r", "wb"):
+        with pytest.raises(IsADirectoryError):
+            fsspec.filesystem("arrayfs").open(f"{container}{path}", mode)
+
+
 def test_the_first_container_of_a_path_splits_it(tmp_path: Path) -> None:
     (tmp_path / "dir.af").mkdir()
     fs = ArrayfsFileSystem()

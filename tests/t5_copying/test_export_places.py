@@ -16,7 +16,7 @@ import pytest
 import arrayfs
 from arrayfs.copying import beside, exporting
 from arrayfs.copying.beside import Beside
-from arrayfs.errors import TargetError
+from arrayfs.errors import ArrayNotFoundError, TargetError
 from tests.t4_fuse.promises import keeps
 
 COPYING = Path(__file__).parents[2] / "docs" / "COPYING.md"
@@ -180,6 +180,13 @@ def test_paths_that_no_folder_can_have_are_refused_first(tmp_path: Path) -> None
         arrayfs.export_to(tmp_path / "data/c.af", tmp_path / "o.zarr")
     arrayfs.export_to(tmp_path / "data/c.af", tmp_path / "o.zip", verify=True)
     assert there(tmp_path) == ["o.zip"]
+
+
+def test_a_name_that_no_listing_has_is_refused(container: Path, tmp_path: Path) -> None:
+    for name in (".arrayfs", ".arrayfs/arrays", "t/..", "absent"):
+        with pytest.raises(ArrayNotFoundError, match=f"no array or group '{name}'"):
+            arrayfs.export_to(container, tmp_path / "o.zarr", [name])
+    assert there(tmp_path) == []
 
 
 def test_strange_names_of_places(container: Path, tmp_path: Path) -> None:

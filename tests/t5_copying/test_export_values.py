@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import arrayfs
 from arrayfs.container.array import ArraySpec
 from arrayfs.container.container import Container
-from arrayfs.copying import values as exported_values
+from arrayfs.copying import boxes
 from arrayfs.errors import TargetError
 from arrayfs.format.model import DType
 from tests.profiles import examples
@@ -54,7 +54,7 @@ def test_hdf5(tmp_path_factory: pytest.TempPathFactory, seed: int, box: int) -> 
     folder = tmp_path_factory.mktemp("e")
     want = drawn(folder / "c.af", seed, (*NUMBERS, "str", "bytes"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported_values, "BOX", box)
+        patch.setattr(boxes, "BOX", box)
         arrayfs.export_to(folder / "c.af", folder / "o.h5", verify=True)
     with h5py.File(folder / "o.h5") as file, arrayfs.open(folder / "c.af") as c:
         for path, values in want.items():
@@ -139,6 +139,40 @@ def test_attributes_as_json_where_that_is_asked_for(tmp_path: Path) -> None:
             assert {key: json.loads(str(value)) for key, value in node.attrs.items()} == odd
 
 
+def test_a_fill_value_among_attributes_is_one_where_it_means_nothing_else(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    needed("o.nc")
+    with arrayfs.open(tmp_path / "c.af", "w") as c:
+        c.create("a", shape=(2,), dtype="i4")[:] = 1
+        c.create("g/b", shape=(2,), dtype="i4", attributes={"_FillValue": None})
+        c.group("g").attrs["_FillValue"] = 5
+    told: list[int] = []
+    with pytest.raises(TargetError, match="g/b: attribute '_FillValue'"):
+        arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.h5", progress=lambda done, _: told.append(done))
+    assert told == []
+    arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.nc", ["a", "g"])
+    with h5py.File(tmp_path / "o.nc") as file:
+        assert file["g"].attrs["_FillValue"] == 5
+
+
+@pytest.mark.parametrize("name", ["CLASS", "_Netcdf4Dimid", "_NCProperties", "_nc3_strict"])
+@pytest.mark.parametrize("where", ["g", "g/t"])
+def test_attributes_that_netcdf_keeps_for_itself_are_refused(tmp_path: Path, name: str, where: str) -> None:
+    needed("o.nc")
+    with arrayfs.open(tmp_path / "c.af", "w") as c:
+        c.create("g/t", shape=(2,), dtype="i4")
+        c[where].attrs[name] = "x"
+    with pytest.raises(TargetError, match=f"{where}: attribute '{name}' stands for something else in NetCDF4"):
+        arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.nc")
+
+
+def test_raw_bytes_are_compressed_however_the_name_is_written(tmp_path: Path) -> None:
+    with arrayfs.open(tmp_path / "c.af", "w") as c:
+        c.create("t", shape=(4,), dtype="u1")[:] = 7
+    arrayfs.export_to(tmp_path / "c.af", tmp_path / "T.RAW.GZ", verify=True)
+    assert gzip.decompress((tmp_path / "T.RAW.GZ").read_bytes()) == b"\7" * 4
+
+
 def test_arrays_in_arrays_and_missing_names_are_refused(tmp_path: Path) -> None:
     Container.create(str(tmp_path / "c.af"))
     with Container.open(str(tmp_path / "c.af"), "a") as c:
@@ -168,7 +202,7 @@ def test_numpy_files(tmp_path_factory: pytest.TempPathFactory, seed: int, box: i
     folder = tmp_path_factory.mktemp("e")
     want = drawn(folder / "c.af", seed, NUMBERS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported_values, "BOX", box)
+        patch.setattr(boxes, "BOX", box)
         arrayfs.export_to(folder / "c.af", folder / "o.npz", verify=True, jobs=jobs)
         for number, (path, values) in enumerate(want.items()):
             for end in ("npy", "raw", "raw.gz"):
@@ -187,7 +221,7 @@ def test_numpy_files(tmp_path_factory: pytest.TempPathFactory, seed: int, box: i
 
 
 def test_large_chunks_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported_values, "BOX", 1 << 20)
+    monkeypatch.setattr(boxes, "BOX", 1 << 20)
     rng = np.random.default_rng(1)
     given_values = {
         "raw": rng.integers(0, 255, (5, 1100, 4000), "u1"),

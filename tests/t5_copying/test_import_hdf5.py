@@ -148,6 +148,31 @@ def test_objects_come_once_and_links_are_told(tmp_path: Path, target: Path) -> N
         arrayfs.import_from(tmp_path / "t.h5", target, update=True)
 
 
+def test_soft_links_that_lead_to_each_other_lead_nowhere(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["x"] = np.arange(3)
+        file["one"], file["other"] = h5py.SoftLink("/other"), h5py.SoftLink("/one")
+    done = arrayfs.import_from(tmp_path / "t.h5", target, verify=True)
+    assert done.notes == {
+        "one": "a link to /other, which leads nowhere",
+        "other": "a link to /one, which leads nowhere",
+    }
+    assert read(target, "x").tolist() == [0, 1, 2]
+
+
+def test_names_that_are_not_utf8_are_told(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["g/x"] = np.arange(3)
+        file[b"g/\xff"] = np.arange(3)
+        file["g/x"].attrs[b"\xfe"] = 1
+    with pytest.raises(SourceError, match=r"g/b'\\xff': its name is not UTF-8"):
+        arrayfs.import_from(tmp_path / "t.h5", target)
+    done = arrayfs.import_from(tmp_path / "t.h5", target, skip_refused=True, verify=True)
+    assert done.left_out == {"g/b'\\xff'": "its name is not UTF-8"}
+    assert done.notes == {"g/x: attribute b'\\xfe'": "not kept: its name is not UTF-8"}
+    assert read(target, "g/x").tolist() == [0, 1, 2]
+
+
 def test_what_is_damaged_is_named(tmp_path: Path, target: Path) -> None:
     path = tmp_path / "t.h5"
     with h5py.File(path, "w") as file:
@@ -177,6 +202,13 @@ def test_a_virtual_dataset_is_read_through(tmp_path: Path, target: Path) -> None
 
 
 # --- NetCDF4 ----------------------------------------------------------------------------------------------------------
+
+
+def test_axes_without_a_name_get_one_of_their_own_in_v2(tmp_path: Path, target: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros((2, 3))).dims[0].label = "dim_1"
+    arrayfs.import_from(tmp_path / "t.h5", target, zarr_format=2)
+    assert json.loads(keys_of(target)["x/.zattrs"]) == {"_ARRAY_DIMENSIONS": ["dim_1", "dim_1_"]}
 
 
 def test_dimension_scales_name_the_axes(tmp_path: Path, target: Path) -> None:

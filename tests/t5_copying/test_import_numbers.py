@@ -133,6 +133,13 @@ def test_raw_numbers_also_out_of_gzip(
         arrayfs.import_from(path, target, **said)  # type: ignore[arg-type]
 
 
+def test_an_array_of_npz_that_others_lie_in_is_no_group(tmp_path: Path, target: Path) -> None:
+    np.savez(tmp_path / "f.npz", **{"a": np.arange(3), "a/b": np.arange(4), "g/c": np.arange(5)})
+    done = arrayfs.import_from(tmp_path / "f.npz", target, verify=True)
+    assert done.differing == []
+    assert [read(target, name).tolist() for name in ("a", "a/b", "g/c")] == [[*range(n)] for n in (3, 4, 5)]
+
+
 def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
     """Files and options, and what is said of them."""
     path, packed, cut = tmp_path / "r.bin", tmp_path / "r.bin.gz", tmp_path / "cut.gz"
@@ -151,10 +158,18 @@ def wrong(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any], str]]:
     yield packed, {"dtype": "f4", "shape": (4, 4), "chunks": (2, 2)}, "no stretches of a stream"
     yield packed, {"dtype": "f4", "shape": (4,), "offset": 65}, "ends 1 bytes before its first element"
     yield cut, {"dtype": "u1", "shape": (640,)}, "end-of-stream marker|ends after"
+    yield cut, {"dtype": "u1", "shape": (40,), "offset": 600}, "byte 0: .*end-of-stream marker"
+    members = tmp_path / "members.npz"
+    np.savez_compressed(members, x=np.arange(1000))
+    members.write_bytes(members.read_bytes()[:50] + b"\xff" * 10 + members.read_bytes()[60:])
+    yield members, {}, r"x\.npy: no .npy file that can be read: .*decompressing"
     np.save(tmp_path / "c.npy", np.zeros(64))
     short = tmp_path / "short.npy"
     short.write_bytes((tmp_path / "c.npy").read_bytes()[:-1])
     yield short, {}, "511 bytes of elements"
+    for option, value in {"order": "F", "offset": 3, "dtype": "f8", "tag": "x"}.items():
+        wanted = "both a dtype and a shape" if option == "dtype" else f"`{option}` means nothing for such a source"
+        yield tmp_path / "c.npy", {option: value}, wanted
     short = tmp_path / "head.npy"
     short.write_bytes((tmp_path / "c.npy").read_bytes()[:40])
     yield short, {}, "no .npy file that can be read"

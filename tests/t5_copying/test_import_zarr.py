@@ -157,6 +157,21 @@ def test_update_writes_what_changed_and_removes_what_is_gone(
     assert ("g/zstd/" + ("c/1/1" if look == 3 else "1.1")) not in found
 
 
+def test_update_takes_no_file_for_an_arrays_document_whose_name_ends_like_one(tmp_path: Path, target: Path) -> None:
+    with arrayfs.open(target, "w") as container:
+        for name in ("a", "b"):
+            container.create(name, shape=(4,), dtype="i4")[:] = 7
+            (tmp_path / "s" / name).mkdir(parents=True)
+    (tmp_path / "s/a/notes-zarr.json").write_text('{"codecs": 1}')
+    (tmp_path / "s/b/old.zarray").write_text('{"dtype": "<i4"}')
+    done = arrayfs.import_from(tmp_path / "s", target, update=True)
+    (tmp_path / "s/b/old.zarray").write_text('{"dtype": "<i8"}')
+    again = arrayfs.import_from(tmp_path / "s", target, update=True)
+    with arrayfs.open(target) as container:
+        assert [container.array(name)[...].tolist() for name in ("a", "b")] == [[7] * 4] * 2
+    assert (done.removed, again.removed) == (0, 0)
+
+
 @pytest.mark.parametrize(("first", "second"), [(False, True), (True, False)])
 def test_update_to_another_encoding_leaves_nothing_of_the_old_one(
     folder: Path, target: Path, look: int, first: bool, second: bool
