@@ -160,7 +160,7 @@ class LayerBuilder:
     def _below(self, array: Array) -> list[Coord]:
         """Coordinates that would show through from below in the crate, under an array that is defined anew."""
         below = (*self._stack.buried.get(array.name, ()), *self._stack.spans.get(array.name, ()))
-        return sorted(self._showing(array, below))
+        return sorted(self._showing(array, below)) if below else []
 
     def _showing(self, array: Array, below: Span) -> set[Coord]:
         """Coordinates of these entries where the array has no chunk."""
@@ -190,9 +190,9 @@ class LayerBuilder:
 
     def _copied(self, array: Array) -> Iterator[Entries]:
         """Chunks that the array has under another name below, in copies of their blocks."""
-        index = array.index
-        if not len(index):
+        if not array.span:
             return  # a new array, as most are
+        index = array.index
         kept = unchanged_places(array)
         coords, rows, times = index.grid.coords(index.keys)[kept], index.rows[kept], index.mtimes(0, len(index))[kept]
         figures = figures_at(index, kept, array.spec) if self._with_figures else None
