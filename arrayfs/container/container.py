@@ -247,7 +247,8 @@ class Container(CatchingUp):
     @property
     def dirty(self) -> bool:
         """Whether a commit would write anything."""
-        return bool(self._tags) or any(array.dirty for array in self.pool.arrays) or any(self._tombstones())
+        gone = any(True for _ in self._tombstones())  # the root's name is empty
+        return gone or bool(self._tags) or any(array.dirty for array in self.pool.arrays)
 
     def commit(self, message: str = "") -> CommitReport | None:
         """Make all changes a new version, durably (steps and crash cases: `commit.py`). None: nothing had changed.

@@ -126,6 +126,19 @@ def test_statistics_of_the_version_before_are_removed_first() -> None:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["", "a"])
+def test_an_array_that_went_is_something_to_commit(name: str) -> None:
+    container = new_container()
+    array = filled(container, name)
+    container.commit()
+    container.remove(array)
+    assert container.dirty
+    assert not container.refresh()
+    assert container.commit() is not None
+    assert not container.dirty
+    assert name not in container
+
+
 def test_rename_copies_blocks_as_they_are() -> None:
     container = new_container(codec="zstd")
     array = filled(container)

@@ -406,8 +406,9 @@ def _cut(container: Container, name: str, axis: int, length: int) -> Meant:
     return resize(name, *shape), {(name, "axis", axis), *gone}
 
 
-def _set(_container: Container, name: str, key: str, value: int) -> Meant:
-    return describe(name, **{key: value}), {(name, "attribute", key)}
+def _set(container: Container, name: str, key: str, value: int) -> Meant:
+    said = container.get(name).attributes.get(key) == attributes(**{key: value})[key]
+    return (both() if said else describe(name, **{key: value})), set() if said else {(name, "attribute", key)}
 
 
 CHANGES: dict[str, Callable[..., Meant]] = {
