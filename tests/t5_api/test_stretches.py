@@ -96,3 +96,14 @@ def test_blocks_in_order_are_stretches(goes_past: bool) -> None:
     # went through the pool.
     after_it = (1, 7 * 24, 24, 8, 1) if goes_past else (1, 4 * 24, 4 * 24, 5, 4)
     assert found == [after_it, (2, 3 * 24, 24, 4, 1), (3, 8 * 24, 5 * 24, 9, 5)]
+
+
+@pytest.mark.parametrize("shape", [(4, 0), (0, 4), (2, 0, 3), (0,)])
+def test_nothing_is_nowhere(shape: tuple[int, ...]) -> None:
+    with arrayfs.open(new_url(), "x", cache_size=0) as c:
+        array = c.create("t", shape=shape, chunks=(2,) * len(shape), dtype="i4")
+        array[...] = np.ones(shape, "i4")
+        assert array[...].shape == shape
+        assert list(array.list_chunks()) == []
+        c.commit()
+        assert array[...].shape == shape
