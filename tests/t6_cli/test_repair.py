@@ -274,7 +274,10 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(place: Place) -> None:
     place.umount()
 
     def errors(*options: str) -> bytes:
-        ours, theirs = pty.openpty()
+        try:
+            ours, theirs = pty.openpty()
+        except OSError as error:
+            pytest.skip(f"no terminal can be had here: {error}")
         command = [sys.executable, "-m", "arrayfs", "verify", *options, str(place.container)]
         done = subprocess.run(command, env=place.environment, stdout=subprocess.PIPE, stderr=theirs, check=True)
         os.close(theirs)
