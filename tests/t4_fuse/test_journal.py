@@ -20,6 +20,7 @@ from arrayfs.fuse.unmount import find_mount
 from tests.mounts import Mounted
 from tests.t4_fuse.posix import opened, refused
 from tests.t4_fuse.promises import keeps
+from tests.t4_fuse.test_many_writers import until
 
 
 def kill(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +149,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         container = folder / "t.af"
         Container.create(str(container))
         yield container
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    finally:  # the daemon says its last word a moment before its end
+        until(lambda: subprocess.run(["umount", str(folder)], check=False, capture_output=True).returncode == 0)
 
 
 @keeps("the call that needed it fails with the errno, and so does every change until there is room; reading goes on.")
