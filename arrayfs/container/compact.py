@@ -182,7 +182,7 @@ class Compaction:
         with the bytes of the layer that each has become.
         """
         with self._store.lock(self._names.lock):
-            if not all(layer.blob.is_current() for layer in self._stack.layers):
+            if not self._stack.is_current():
                 raise ConflictError(f"{self._names.base}: another compaction was faster")
             needed = self._needed()
             self._kept |= {place for run in self._runs for place in range(run.first, run.last) if place in needed}

@@ -174,7 +174,7 @@ def open_for_writing(store: Store, names: ContainerNames) -> tuple[LayerStack, H
         stack = open_stack(store, names)
         with store.lock(names.lock):
             # all of them: whoever exchanged the others may have ended when the newest had its new name and its old one
-            still = all(layer.blob.is_current() for layer in stack.layers)
+            still = stack.is_current()
             if still and (len(sidecars(store, names)) < len(stack.layers) or not _finish(store, names)):
                 with suppress(MissingObjectError):  # cut off at its end, or at its beginning: a killed put of it
                     store.delete(names.exchange)

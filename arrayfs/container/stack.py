@@ -46,6 +46,10 @@ class LayerStack:
             _settle(name, spans, grown)
         return LayerStack((*self.layers, *layers), spans, buried)
 
+    def is_current(self) -> bool:
+        """Whether all of its files are still the ones that their names stand for: nobody has exchanged any."""
+        return all(layer.blob.is_current() for layer in self.layers)
+
     @property
     def newest(self) -> Layer:
         """The layer on top."""
