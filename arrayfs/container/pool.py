@@ -140,19 +140,21 @@ class Pool:
 
         Raises OSError if packing fails; no change is lost then.
         """
-        if array.span:
-            self.put_all(array, changes)
+        if not array.span:
+            try:
+                packed = self._append([(array, _raw(change.content)) for _, change in changes])
+            except BaseException:
+                self.put_all(array, _owned(changes))
+                raise
+            self.put_all(array, [(changes[place][0], changes[place][1]._replace(content=ref)) for place, ref in packed])
+            return
+        self.put_all(array, changes)  # some may be what they were
         try:
-            if array.span:  # some may be what they were
-                self._pack_batch([(array, coord) for coord, _ in changes])
-                return
-            packed = self._append([(array, _raw(change.content)) for _, change in changes])
+            self._pack_batch([(array, coord) for coord, _ in changes])
         except BaseException:
-            for coord, change in changes:
-                if not array.span or array.changes.get(coord) is change:
-                    self._set(array, coord, change._replace(content=bytes(_raw(change.content))))
+            for coord, change in _owned((coord, one) for coord, one in changes if array.changes.get(coord) is one):
+                self._set(array, coord, change)
             raise
-        self.put_all(array, [(changes[place][0], Change(ref, changes[place][1].mtime_ns)) for place, ref in packed])
 
     def put_packed(self, array: Array, coord: Coord, codec: str | None, stored: bytes, change: tuple[int, int]) -> None:
         """Set a chunk that is compressed already, as a block of its own. change: its size unpacked, and its time.
@@ -372,6 +374,11 @@ def _shrinks(codec: str | None, read: ReadRange, size: int) -> bool:
         return False
     samples = [bytes(read(start, _SAMPLE)) for start in (0, (size - _SAMPLE) // 2, size - _SAMPLE)]
     return sum(len(compress(codec, sample)) for sample in samples) < _WORTH_IT * len(samples) * _SAMPLE
+
+
+def _owned(changes: Iterable[tuple[Coord, Change]]) -> Iterator[tuple[Coord, Change]]:
+    """The same with bytes of their own."""
+    return ((coord, change._replace(content=bytes(_raw(change.content)))) for coord, change in changes)
 
 
 def _raw(content: object) -> bytes | memoryview:
