@@ -124,10 +124,10 @@ class NativeArray:
         left, done = self._read_stretches(selection, out, len(parts), advance), 0
         if left is not None:
             done = len(parts) - int(np.count_nonzero(left))
+        work = partial(self._unpack, out=out, keep=self._keeps(out))
         for batch, coords in parts.batches(PLANNED, left):
             with self.session.lock:
                 jobs = self._plan(batch, coords, out)
-            work = partial(self._unpack, out=out, keep=self._keeps(out))
             before = done
             for share in shared_out(jobs, [ref.size for ref, _ in jobs], work, _block_of):
                 done += len(share)
@@ -147,9 +147,12 @@ class NativeArray:
         cache = self.session.container.cache
         with self.session.lock:
             self._check_current()
-            if self.array.changes:
-                return None
-            found = [one for one in stretches(self.array, rows) if (one.layer.serial, one.row) not in cache]
+            changed = {coord[0] for coord in self.array.changes}
+            found = [
+                one for one in stretches(self.array, rows)
+                if (one.layer.serial, one.row) not in cache
+                and changed.isdisjoint(range(one.first, one.first + one.chunks))
+            ]  # fmt: skip
         left, room, done = np.ones(total, bool), out.reshape(-1).view(np.uint8).data, 0
         first = rows.start // rows.chunk
         for one in found:
@@ -200,7 +203,7 @@ class NativeArray:
             chunks = list(group)
             ref, piece = chunks[0]
             try:
-                room = self._room(chunks, out, keep=keep)
+                room = self._room(ref, piece, out, keep=keep) if len(chunks) == 1 else None
                 if room is not None:
                     ref.layer.read_into(ref.row, room)
                     continue
@@ -210,25 +213,17 @@ class NativeArray:
             except FormatError as error:
                 raise self._named(error, ref.layer, piece.coord) from None
 
-    def _room(self, chunks: list[Job], out: Values, *, keep: bool) -> memoryview | None:
-        """The part of `out` that has the same bytes as the block of these chunks; None if there is none.
+    def _room(self, ref: ChunkRef, piece: Piece, out: Values, *, keep: bool) -> memoryview | None:
+        """The part of `out` that has the same bytes as a block, which one chunk is all of; None if there is none.
 
         None also if the block is in the cache, or is to be.
         """
-        ref, first = chunks[0]
-        alone = len(chunks) == 1
-        if (keep and not (alone and is_plain(ref))) or not isinstance(self.elements, Numbers):
+        if (keep and not is_plain(ref)) or not isinstance(self.elements, Numbers) or not piece.whole:
             return None
-        end = 0
-        for one, piece in chunks:
-            # more than one lie one after another if each is as wide as `out` in all axes but the first
-            if one.offset != end or not piece.whole or not (alone or piece.extent[1:] == out.shape[1:]):
-                return None
-            if one.size != math.prod(piece.extent) * out.itemsize:
-                return None  # whoever decodes it says so
-            end += one.size
-        room = out[first.outer] if alone else out[first.outer[0].start : piece.outer[0].stop]
-        if not room.flags.c_contiguous or not end == room.nbytes == ref.layer.block_size(ref.row):
+        if ref.offset or ref.size != math.prod(piece.extent) * out.itemsize:
+            return None  # whoever decodes it says so
+        room = out[piece.outer]
+        if not room.flags.c_contiguous or ref.size != ref.layer.block_size(ref.row):
             return None
         is_cached = (ref.layer.serial, ref.row) in self.session.container.cache
         return None if is_cached else room.reshape(-1).view(np.uint8).data
