@@ -78,7 +78,7 @@ def mount(request: MountRequest, *, foreground: bool = False) -> MountResult | N
     mountpoint = check_mountpoint(request.mountpoint, request.container)
     if foreground:
         recent = begin_log(request.log, request.log_level, request.container)
-        return _Mount(request, mountpoint, recent, lambda: tell("READY=1")).serve()
+        return _Mount(request, mountpoint, recent, lambda: tell("READY=1"), is_leaving=False).serve()
     try:
         fork_daemon(lambda report: _serve_detached(request, mountpoint, report))
     except DaemonDiedError as error:
@@ -145,21 +145,28 @@ def _serve_detached(request: MountRequest, mountpoint: str, report: Report) -> N
         faulthandler.enable()
         report.success()
 
-    result = _Mount(request, mountpoint, recent, ready).serve()
+    result = _Mount(request, mountpoint, recent, ready, is_leaving=True).serve()
     if result.error:
         report.failure(MountError(result.error))  # heard if it ended before it was ready
 
 
 class _Mount:
-    """One mount in the process that serves it."""
+    """One mount in the process that serves it. is_leaving: the process ends with the mount."""
 
     def __init__(
-        self, request: MountRequest, mountpoint: str, recent: RecentWarnings, on_ready: Callable[[], None]
+        self,
+        request: MountRequest,
+        mountpoint: str,
+        recent: RecentWarnings,
+        on_ready: Callable[[], None],
+        *,
+        is_leaving: bool,
     ) -> None:
         self._request = request
         self._mountpoint = mountpoint
         self._recent = recent
         self._on_ready = on_ready
+        self._is_leaving = is_leaving
         self._runtime: Runtime = make_runtime(request.runtime)
         self._entry: mountinfo.MountEntry | None = None
         self._usage_log: UsageLog | None = None
@@ -203,7 +210,7 @@ class _Mount:
         log.info("%s: ended, %s", self._mountpoint, result.error or result.sidecar or "nothing to commit")
         if self._usage_log is not None:
             self._usage_log.close()
-        state.end(result)
+        state.end(result, is_leaving=self._is_leaving)
         return result
 
     def _check_no_signal(self) -> None:

@@ -75,10 +75,13 @@ class StateFile:
         os.ftruncate(self._fd, 0)
         os.write(self._fd, _line(info))
 
-    def end(self, result: MountResult) -> None:
-        """Say how it ended, and let go of the lock: `umount` returns now."""
+    def end(self, result: MountResult, *, is_leaving: bool) -> None:
+        """Say how it ended. `umount` returns when the lock is free: now, or, if the process is leaving, with its last
+        open file, so that the disk below can be unmounted then.
+        """
         os.write(self._fd, _line(result))
-        os.close(self._fd)
+        if not is_leaving:
+            os.close(self._fd)
 
     def discard(self) -> None:
         """Nothing was mounted: leave nothing behind."""
