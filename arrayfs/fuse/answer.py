@@ -39,7 +39,7 @@ _AT_ONCE: Final = "at_once"
 
 
 def operation_of(method: Callable[..., object]) -> str:
-    """FUSE's name of the request that a handler, or a variant of one (`_flush_written`, `_readdir_plus`), answers."""
+    """FUSE's name of the request that a handler, or a variant of one (`_flush_parked`, `_readdir_plus`), answers."""
     return method.__name__.strip("_").partition("_")[0]
 
 

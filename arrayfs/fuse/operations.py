@@ -19,18 +19,14 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 
 from arrayfs.fuse.ahead import READ_SIZE, STORE_LIMIT, DecodeAhead, PageStore
 from arrayfs.fuse.answer import request, waiting_request
+from arrayfs.fuse.entries import Entries
 from arrayfs.fuse.errnos import explain
 from arrayfs.fuse.masks import Masks
 from arrayfs.fuse.openers import Openers
 from arrayfs.fuse.requests import Listing
 from arrayfs.fuse.runtime import Runtime
 from arrayfs.fuse.tree_protocol import OpenDirectory, OpenFile, Tree, UnpackingFile
-from arrayfs.fuse.wire import KEEP_CACHE, NO_FLUSH, NS, Entry, Opened
-from arrayfs.view.attr import Attr
-
-# Seconds for which the kernel believes names and attributes. Its own changes it knows; all others are sent by
-# notify.py. Without it, small files are read again at a third of the speed, and every stat is a request.
-KNOWN_FOR: Final = 3600
+from arrayfs.fuse.wire import KEEP_CACHE, NO_FLUSH, Entry, Opened
 
 # Bytes written to a handle since its last FLUSH from which judging them is parked: checksum, compression and the
 # putting 4 MiB into the pool take 5 ms or more, a parked request 0.1 ms.
@@ -52,7 +48,7 @@ class TreeOperations(pyfuse3.Operations):
 
     - `_files` and `_directories` hold open handles by number; numbers are never used again.
     - All fields belong to the thread that runs the session; parked work gets the objects that it needs.
-    - `_entry` and `_info` are answers under construction: pyfuse3 copies them before the next handler begins.
+    - `_info` is an answer under construction: pyfuse3 copies it before the next handler begins.
     """
 
     supports_dot_lookup = False
@@ -91,12 +87,12 @@ class TreeOperations(pyfuse3.Operations):
         self._pages = PageStore()
         self._ahead = DecodeAhead()
         self._control_inodes, self._commit_inode = _control_inodes(tree)
-        self._entry, self._info = _blank_entry(self._uid, self._gid), FileInfo()
+        self._info = FileInfo()
         self._takes_fields = runtime.takes_fields
-        answer = self._fields if runtime.takes_fields else partial(_fill, self._entry)
-        self._answer = answer if masks is None else partial(_masked, answer, masks, self._control_inodes)
-        self._never_known = _blank_entry(self._uid, self._gid)  # the same for files that say something new each time
-        self._never_known.entry_timeout = self._never_known.attr_timeout = 0
+        entries = Entries(
+            self._uid, self._gid, masks=masks, unmasked=self._control_inodes, as_fields=runtime.takes_fields
+        )
+        self._answer, self._asked_anew = entries.known, entries.asked_anew
         self._changing = tree.changing  # inodes of such files, and of those in the control directory
 
     def init(self) -> None:
@@ -115,8 +111,8 @@ class TreeOperations(pyfuse3.Operations):
             raise FUSEError(errno.ENOENT if len(name) <= NAME_LIMIT else errno.ENAMETOOLONG)
         if parent_inode in self._control_inodes:
             self._changing.add(attr.ino)
-            return _fill(self._never_known, attr)
-        return _fill(self._never_known, attr) if attr.ino in self._changing else self._answer(attr)
+            return self._asked_anew(attr)
+        return self._asked_anew(attr) if attr.ino in self._changing else self._answer(attr)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         forget, forgotten = self._tree.forget, self._pages.forgotten
@@ -191,7 +187,7 @@ class TreeOperations(pyfuse3.Operations):
     @request
     def getattr(self, inode: int, ctx: RequestContext) -> Entry:
         attr = self._tree.getattr(inode)
-        return _fill(self._never_known, attr) if inode in self._changing else self._answer(attr)
+        return self._asked_anew(attr) if inode in self._changing else self._answer(attr)
 
     @request
     def setattr(
@@ -272,54 +268,63 @@ class TreeOperations(pyfuse3.Operations):
         is_ready, fetch = file.plan(offset, size)
         return fetch() if is_ready else await self._park(fetch)
 
-    @waiting_request
-    async def write(self, fh: int, offset: int, data: bytes) -> int:
+    @request
+    def write(self, fh: int, offset: int, data: bytes) -> int | Coroutine[Any, Any, int]:  # type: ignore[override]
         file = self._files[fh]
         self._unflushed[fh] = self._unflushed.get(fh, 0) + len(data)
         if file.ino == self._commit_inode:
-            return await self._park(partial(file.write, offset, data))
+            return self._write_parked(partial(file.write, offset, data))
         written = file.write(offset, data)
         if fh in self._openers.flushed:
             self._is_dying(fh, file)
         return written
 
+    @waiting_request
+    async def _write_parked(self, write: Callable[[], int]) -> int:
+        return await self._park(write)
+
     @request
     def flush(self, fh: int) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
-        return self._flush_written(fh) if fh in self._writing else None
-
-    @waiting_request
-    async def _flush_written(self, fh: int) -> None:
+        if fh not in self._writing:
+            return None
         file = self._files[fh]
         if fh in self._openers:
             self._openers.flushed.add(fh)
             if self._is_dying(fh, file):
-                return
+                return None
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
-            await self._park(file.flush)
-        else:
-            file.flush()
-
-    @request
-    def release(self, fh: int) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
-        if fh in self._writing:
-            return self._release_written(fh)
-        self._ahead_at_read.discard(fh)
-        self._unpacking.discard(fh)
-        self._files.pop(fh).release()
+            return self._flush_parked(file.flush)
+        file.flush()
         return None
 
     @waiting_request
-    async def _release_written(self, fh: int) -> None:
+    async def _flush_parked(self, flush: Callable[[], None]) -> None:
+        await self._park(flush)
+
+    @request
+    def release(self, fh: int) -> Coroutine[Any, Any, None] | None:  # type: ignore[override]
         file = self._files.pop(fh)
+        if fh in self._writing:
+            return self._release_written(fh, file)
+        self._ahead_at_read.discard(fh)
+        self._unpacking.discard(fh)
+        file.release()
+        return None
+
+    def _release_written(self, fh: int, file: OpenFile) -> Coroutine[Any, Any, None] | None:
         self._writing.discard(fh)
         # Not only FLUSH publishes: pages of a mapping arrive after the last FLUSH.
         if self._unflushed and fh in self._unflushed and file.at_risk and (signal := self._openers.died_of(fh)):
             file.killed(signal)
         self._openers.released(fh)
         if self._unflushed and self._unflushed.pop(fh, 0) >= MANY_BYTES:
-            await self._park(file.release)
-        else:
-            file.release()
+            return self._release_parked(file.release)
+        file.release()
+        return None
+
+    @waiting_request
+    async def _release_parked(self, release: Callable[[], None]) -> None:
+        await self._park(release)
 
     @waiting_request
     async def fsync(self, fh: int, datasync: bool) -> None:
@@ -342,7 +347,7 @@ class TreeOperations(pyfuse3.Operations):
         reply = token.add if isinstance(token, Listing) else partial(pyfuse3.readdir_reply, token)
         answer = self._answer
         if fh in self._control_listings:
-            answer = partial(_fill, self._never_known)
+            answer = self._asked_anew
         directory = self._directories[fh]
         if start_id < len(DOTS):
             for number, (dots, attr) in enumerate(zip(DOTS, directory.dots(), strict=True), 1):
@@ -397,38 +402,10 @@ class TreeOperations(pyfuse3.Operations):
         if self._check_modes and ctx.uid and wanted & ~(self._tree.mode(inode) >> 6):
             raise FUSEError(errno.EACCES)
 
-    def _fields(self, attr: Attr) -> Entry:
-        ino, mode, size, blocks, mtime_ns, nlink, ctime_ns = attr
-        mtime, mtime_rest = divmod(mtime_ns, NS)
-        ctime, ctime_rest = divmod(ctime_ns, NS) if ctime_ns else (mtime, mtime_rest)
-        return (
-            ino, 0, KNOWN_FOR, KNOWN_FOR, 0, 0, ino, size, blocks, mtime, mtime, ctime, mtime_rest, mtime_rest,
-            ctime_rest, mode, nlink, self._uid, self._gid, 0, READ_SIZE, 0,
-        )  # fmt: skip
-
 
 def _text(name: bytes) -> str:
     """Names are UTF-8; other bytes come through as surrogates, for the tree to judge."""
     return name.decode("utf-8", "surrogateescape")
-
-
-def _blank_entry(uid: int, gid: int) -> EntryAttributes:
-    entry = EntryAttributes()
-    entry.st_uid, entry.st_gid = uid, gid
-    entry.entry_timeout = entry.attr_timeout = KNOWN_FOR
-    entry.st_blksize = READ_SIZE  # buffered writers collect this much for one WRITE
-    return entry
-
-
-def _fill(entry: EntryAttributes, attr: Attr) -> EntryAttributes:
-    entry.st_ino, entry.st_mode, entry.st_size, entry.st_blocks, mtime_ns, entry.st_nlink, ctime_ns = attr
-    entry.st_mtime_ns = entry.st_atime_ns = mtime_ns
-    entry.st_ctime_ns = ctime_ns or mtime_ns
-    return entry
-
-
-def _masked(answer: Callable[[Attr], Entry], masks: Masks, without: frozenset[int], attr: Attr) -> Entry:
-    return answer(attr if attr.ino in without else masks.shown(attr))
 
 
 def _control_inodes(tree: Tree) -> tuple[frozenset[int], int]:
