@@ -406,8 +406,12 @@ def _cut(container: Container, name: str, axis: int, length: int) -> Meant:
     return resize(name, *shape), {(name, "axis", axis), *gone}
 
 
+def _says(container: Container, name: str, key: str, value: int) -> bool:
+    return container.get(name).attributes.get(key) == attributes(**{key: value})[key]
+
+
 def _set(container: Container, name: str, key: str, value: int) -> Meant:
-    said = container.get(name).attributes.get(key) == attributes(**{key: value})[key]
+    said = _says(container, name, key, value)
     return (both() if said else describe(name, **{key: value})), set() if said else {(name, "attribute", key)}
 
 
@@ -431,10 +435,16 @@ def meet(ours: set[tuple[object, ...]], theirs: set[tuple[object, ...]]) -> bool
     )
 
 
-def net(history: list[tuple[Step, Meant]]) -> list[Change]:
-    """A history without what it did to arrays that it removed afterwards."""
+def net(history: list[tuple[Step, Meant]], before: Container) -> list[Change]:
+    """A history without what came to nothing: changes of arrays that it removed afterwards, and attributes that have
+    the value again that they had when it began.
+    """
     last = {step[1]: place for place, (step, _) in enumerate(history) if step[0] == "remove"}
-    return [meant[0] for place, (step, meant) in enumerate(history) if place >= last.get(step[1], 0)]
+    kept = [(step, meant[0]) for place, (step, meant) in enumerate(history) if place >= last.get(step[1], 0)]
+    whole = {name for (kind, name, _), _ in kept if kind in ("define", "remove")}
+    values = {(name, *given_[:1]): given_[1] for (kind, name, given_), _ in kept if kind == "set" and name not in whole}
+    same = {place for place, value in values.items() if _says(before, *place, value)}
+    return [change for (kind, name, given_), change in kept if kind != "set" or (name, given_[0]) not in same]
 
 
 def done(url: str, *histories: list[Change]) -> dict[str, object] | None:
@@ -456,7 +466,7 @@ def test_a_serial_order_explains_what_comes_of_any_two_histories(
     url = common()
     with opened(url) as container:
         begun = [meant[0] for step in first if (meant := take(container, step))]
-    one, other = opened(url), opened(url)
+    one, other, before = opened(url), opened(url), Container.open(url)
     ours = [(step, meant) for step in mine if (meant := take(one, step))]
     theirs = [(step, meant) for step in others if (meant := take(other, step))]
     other.commit()
@@ -466,7 +476,8 @@ def test_a_serial_order_explains_what_comes_of_any_two_histories(
     except ConflictError:
         assert meet(*(set().union(*(meant[1] for _, meant in side)) for side in (ours, theirs)))
     else:
-        histories = [net(theirs), net(ours)]
+        histories = [net(theirs, before), net(ours, before)]
         assert state(one) == state_at(url)
         assert state(one) in [done(common(), begun, *order) for order in (histories, histories[::-1])]
     one.close()
+    before.close()
