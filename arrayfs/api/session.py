@@ -20,7 +20,7 @@ from arrayfs.container.pool import PACK_BATCH
 from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, ConflictError, RefusedError
 from arrayfs.store.protocol import Store
-from arrayfs.view.journaled import ClockedTree
+from arrayfs.view.clocked import ClockedTree
 from arrayfs.view.nodes import Directory, File
 
 # Called with how much is done, and of how much: chunks, or bytes where it says so.

@@ -25,33 +25,12 @@ from arrayfs.format.log import LogHeader, Op, Operation
 from arrayfs.store.protocol import Store
 from arrayfs.view import unclosed
 from arrayfs.view.attr import Attr, kept_time
+from arrayfs.view.clocked import ClockedTree
 from arrayfs.view.handles import OpenFile
+from arrayfs.view.journaled_file import JournaledFile
 from arrayfs.view.nodes import Directory, File
-from arrayfs.view.tree import Tree
 
 T = TypeVar("T")
-
-
-class ClockedTree(Tree):
-    """A tree whose times follow from the time of the operation, so that doing it again gives the same."""
-
-    _clocked = False
-
-    def begin(self, time_ns: int | None = None) -> int:
-        """An operation begins, at `time_ns` or now; returns its time."""
-        self._last_ns = time_ns if time_ns is not None else max(time.time_ns(), self._last_ns + 1)
-        self._clocked = True
-        return self._last_ns
-
-    def end(self) -> None:
-        """The operation has ended; times are the clock's again."""
-        self._clocked = False
-
-    def now(self) -> int:
-        if not self._clocked:
-            return super().now()
-        self._last_ns += 1
-        return self._last_ns
 
 
 class JournaledTree(ClockedTree):
@@ -338,8 +317,13 @@ class JournaledTree(ClockedTree):
     ) -> T:
         """Do something, and record it. acknowledged: it has to be in the file when this returns."""
         self.make_ready()  # before anything happens: where that fails, this has to
-        time_ns = self.begin()
-        operation = Operation(op, time_ns, path, new_path, number=number, data=data)
+        answer = self.carry_out(Operation(op, self.begin(), path, new_path, number=number, data=data), act)
+        if acknowledged:
+            self.journal.write()
+        return answer
+
+    def carry_out(self, operation: Operation, act: Callable[[], T]) -> T:
+        """Do what was begun, and have it in the journal with the next append; the caller has the lock."""
         try:
             answer = act()
         except ArrayFSError:
@@ -351,8 +335,6 @@ class JournaledTree(ClockedTree):
         finally:
             self.end()
         self.journal.add(operation)
-        if acknowledged:
-            self.journal.write()
         return answer
 
     def ended(self, handle: int) -> None:
@@ -374,67 +356,3 @@ class JournaledTree(ClockedTree):
 def _setter(setattr_: Callable[..., Attr], ino: int, op: Op, number: int) -> Callable[[], Attr]:
     name = {Op.TRUNCATE: "size", Op.MODE: "mode", Op.MTIME: "mtime_ns"}[op]
     return lambda: setattr_(ino, **{name: number})
-
-
-class JournaledFile(OpenFile):
-    """A handle for writing. handle: its number in the journal. flushed: nothing was written since the last flush."""
-
-    def __init__(self, tree: JournaledTree, file: File, handle: int, *, emptied: bool) -> None:
-        super().__init__(tree, file, write=True, emptied=emptied)
-        self._journaled = tree
-        self.handle = handle
-        self.flushed = True
-
-    def write(self, offset: int, data: bytes) -> int:
-        return self._record(Op.WRITE, lambda: super(JournaledFile, self).write(offset, data), offset, data)
-
-    def truncate(self, size: int) -> None:
-        self._record(Op.RESIZE, lambda: super(JournaledFile, self).truncate(size), size)
-
-    def flush(self) -> None:
-        tree = self._journaled
-        with tree.container.lock:
-            if self.flushed:
-                super().flush()
-            else:
-                self._record(Op.FLUSH, super().flush)
-                self.flushed = True
-            tree.journal.write()  # also the creation of an empty file
-
-    def killed(self, signal: int) -> None:
-        tree = self._journaled
-        with tree.container.lock:
-            super().killed(signal)
-            tree.journal.add(Operation(Op.KILLED, tree.begin(), handle=self.handle, number=signal))
-            tree.end()
-            with suppress(OSError):  # all see soon what becomes of the file, and it must not become otherwise
-                tree.journal.write()
-
-    def release(self) -> None:
-        with self._journaled.container.lock:
-            try:
-                self._record(Op.RELEASE, super().release)
-            finally:
-                self._journaled.ended(self.handle)
-
-    def _record(self, op: Op, act: Callable[[], T], number: int = 0, data: bytes = b"") -> T:
-        tree = self._journaled
-        with tree.container.lock:
-            if not self.file.bindings:
-                return act()  # nobody can find it any more, and a journal begun since does not know the handle
-            if op in (Op.WRITE, Op.RESIZE):
-                tree.make_ready()
-            time_ns = tree.begin()
-            operation = Operation(op, time_ns, handle=self.handle, number=number, data=data)
-            try:
-                answer = act()
-            except ArrayFSError:
-                raise
-            except (OSError, MemoryError):
-                tree.journal.add(operation)
-                raise
-            finally:
-                tree.end()
-            tree.journal.add(operation)
-            self.flushed = self.flushed and op is Op.RELEASE
-            return answer

@@ -24,8 +24,8 @@ from arrayfs.container.stack import LayerStack
 from arrayfs.errors import ArrayFSError, FormatError, NoEntryError
 from arrayfs.format.log import Op, Operation
 from arrayfs.store.protocol import Part, Store
+from arrayfs.view.clocked import ClockedTree
 from arrayfs.view.handles import OpenFile
-from arrayfs.view.journaled import ClockedTree
 from arrayfs.view.keys import Keys
 from arrayfs.view.numbers import ROOT
 

@@ -15,7 +15,7 @@ from arrayfs.view.draft import Draft
 from arrayfs.view.nodes import File
 
 if TYPE_CHECKING:
-    from arrayfs.view.journaled import JournaledFile
+    from arrayfs.view.journaled_file import JournaledFile
     from arrayfs.view.tree import Tree
 
 
