@@ -16,7 +16,7 @@ from arrayfs.container.commit import CommitReport
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.pool import BLOCK_SIZE, PoolOptions
 from arrayfs.copying.flow import flow
-from arrayfs.copying.key_paths import above, join
+from arrayfs.copying.key_paths import above, join, refused
 from arrayfs.copying.source import ARRAY_DOCUMENTS, Large, Source, Value
 from arrayfs.errors import ArrayFSError, EntryExistsError, MissingObjectError, ObjectExistsError, SourceError
 from arrayfs.store import LocalStore, open_store
@@ -89,6 +89,9 @@ def run_import(source: Source, container: str, options: ImportOptions, progress:
     options = replace(options, into=_path(options.into))
     _refuse_itself(source, container)
     total = source.total()
+    listed = source.keys()
+    for key in listed:
+        _admits(source, key, options.into)
     _refuse(source, options)  # what is seen without reading it; looking through a source is little beside reading it
     with _opened(container, options) as tree:
         run = _Import(tree, source, options, total, progress)
@@ -107,6 +110,8 @@ def differing(source: Source, container: str, into: str) -> list[str]:
         keys = Keys(Tree(opened))
 
         def compare(key: str, value: Value | Large | None) -> None:
+            if not _admits(source, key, into):
+                return
             path = join(into, key)
             try:
                 same = path not in keys if value is None else _holds(keys, path, value)
@@ -180,6 +185,8 @@ class _Import:
                 self._keys.put(join(path, name), document)
 
     def _take(self, key: str, value: Value | Large | None) -> None:
+        if not _admits(self._source, key, self._options.into):
+            return
         path, done = join(self._options.into, key), self.done
         try:
             size = self._put(path, value)
@@ -242,6 +249,14 @@ class _Import:
             self.done.commits.append(report)
 
 
+def _admits(source: Source, key: str, into: str) -> bool:
+    """Whether a container can have a value of this key; if not, it is noted why."""
+    found = refused(key, into)
+    if found is not None:
+        source.remarks.left_out.setdefault(*found)
+    return found is None
+
+
 def _refuse(source: Source, options: ImportOptions) -> None:
     """Raise SourceError if a source has something that cannot be kept, and that is not to be left out."""
     left_out = source.remarks.left_out
@@ -280,10 +295,11 @@ def _holds(keys: Keys, path: str, value: Value | Large) -> bool:
 
 
 def _path(group: str) -> str:
-    parts = group.strip("/").split("/")
-    if parts != [""] and any(part in ("", ".", "..") for part in parts):
-        raise SourceError(f"{group!r} is no name of a group")
-    return "/".join(parts)
+    path = group.strip("/")
+    found = refused(path) if path else None
+    if found is not None:
+        raise SourceError(f"{group!r} is no name of a group: {found[1]}")
+    return path
 
 
 @contextmanager

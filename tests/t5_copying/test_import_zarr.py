@@ -237,14 +237,41 @@ def test_links_are_followed_and_what_is_no_file_is_refused_by_name(tmp_path: Pat
     assert (len(done.left_out), done.commits) == (len(names), [])
 
 
-def test_a_name_that_no_container_has_is_refused(tmp_path: Path, target: Path) -> None:
-    (tmp_path / "s" / ".arrayfs").mkdir(parents=True)
-    (tmp_path / "s" / ".arrayfs" / "x").write_text("")
-    with pytest.raises(SourceError, match=r"s: \.arrayfs/x: "):
-        arrayfs.import_from(tmp_path / "s", target)
+@pytest.mark.parametrize("native", [False, True])
+def test_a_name_that_no_container_has_is_refused_or_left_out(tmp_path: Path, target: Path, native: bool) -> None:
+    folder = write_store(tmp_path / "s")
+    rest = files_of(folder)
+    write_store(folder / ".arrayfs" / "a")
+    (folder / ".arrayfs" / "x").write_text("")
+    with pytest.raises(SourceError, match=r"s: a container cannot keep \.arrayfs: a name that a container keeps"):
+        arrayfs.import_from(folder, target, native=native, commit_every=1)
     assert not target.exists()
+    for update in (False, True):
+        done = arrayfs.import_from(folder, target, native=native, skip_refused=True, update=update, verify=True)
+        assert (list(done.left_out), done.differing, done.removed) == ([".arrayfs"], [], 0)
+    assert keys_of(target).keys() >= {name for name in rest if name.endswith("zarr.json")}
+    assert native or keys_of(target) == rest
+    shutil.rmtree(folder / ".arrayfs" / "a")
+    done = arrayfs.import_from(folder, target, into="h", verify=True)  # only the root has one of its own
+    assert (done.left_out, done.differing, keys_of(target, "h")) == ({}, [], files_of(folder))
+    with pytest.raises(SourceError, match=r"'\.arrayfs/g' is no name of a group: a name that a container keeps"):
+        arrayfs.import_from(folder, target, into=".arrayfs/g")
     with pytest.raises(SourceError, match="would import itself"):
         arrayfs.import_from(tmp_path, target)
+
+
+def test_names_that_only_archives_and_stores_can_have(tmp_path: Path, target: Path) -> None:
+    long = "n" * 256
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        for name in ("kept", f"g/{long}/x", f"g/{long}/y", "g/kept", ".arrayfs", "g/" + "ü" * 128):
+            archive.writestr(name, name)
+    done = arrayfs.import_from(tmp_path / "s.zip", target, skip_refused=True, verify=True)
+    assert done.left_out == {
+        ".arrayfs": "a name that a container keeps for itself, with all that lies below",
+        f"g/{long}": "a name of 256 bytes; 255 is the limit",
+        "g/" + "ü" * 128: "a name of 256 bytes; 255 is the limit",
+    }
+    assert (keys_of(target), done.differing) == ({"kept": b"kept", "g/kept": b"g/kept"}, [])
 
 
 def test_a_file_larger_than_memory_should_hold_goes_by_parts(

@@ -61,6 +61,8 @@ def test_each_option_of_raw_numbers(arrayfs: Arrayfs, tmp_path: Path, target: Pa
         assert (array[...].tolist(), array.chunks) == (values.tolist(), (4, 3))
     done = arrayfs("import", tmp_path / "r.bin", target, "--into", "h", "--zarr-format", "2", *said)
     assert (done.exit_code, "n/.zarray" in keys_of(target, "h")) == (ExitCode.DONE, True)
+    done = arrayfs("import", tmp_path / "r.bin", target, "--dtype", "i2", "--shape", "24", "--offset", "-1")
+    assert (done.exit_code, "'--offset': -1" in done.stderr) == (ExitCode.USAGE, True)
     for wrong in ("6;4", "-1", "x"):
         assert (
             arrayfs("import", tmp_path / "r.bin", target, "--dtype", "i2", "--shape", wrong).exit_code == ExitCode.USAGE
@@ -74,10 +76,15 @@ def test_failures_are_one_line_and_leave_things_as_they_were(arrayfs: Arrayfs, s
     done = arrayfs("import", store, target)
     assert (done.exit_code, done.stdout, target.exists()) == (ExitCode.FAILED, "", False)
     assert done.stderr.endswith("a container cannot keep pipe: neither a file nor a directory\n")
-    done = arrayfs("import", store, target, "--skip-refused")
-    assert (done.exit_code, done.stdout.splitlines()[0]) == (
+    (store / ".arrayfs").mkdir()
+    (store / ".arrayfs" / "x").write_text("")
+    done = arrayfs("import", store, target, "--skip-refused", "--verify")
+    assert (done.exit_code, done.stdout.splitlines()[:2]) == (
         ExitCode.DONE,
-        "left out: pipe: neither a file nor a directory",
+        [
+            "left out: pipe: neither a file nor a directory",
+            "left out: .arrayfs: a name that a container keeps for itself, with all that lies below",
+        ],
     )
     done = arrayfs("import", store, target, "--skip-refused")
     assert (done.exit_code, "already: import into a group of its own (--into)" in done.stderr) == (
