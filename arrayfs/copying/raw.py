@@ -28,6 +28,12 @@ def opened(path: str, options: SourceOptions, *, is_gzip: bool) -> NumberSource:
         raise SourceError(f"{path}: {options.dtype!r} is no dtype of numpy: {error}") from None
     if dtype.hasobject:
         raise SourceError(f"{path}: {dtype} is no type of raw numbers")
+    if options.offset < 0:
+        raise SourceError(f"{path}: offset {options.offset}: bytes from the start of the file are wanted, from 0 on")
+    if any(length < 0 for length in options.shape):
+        raise SourceError(f"{path}: shape {options.shape} has a negative length")
+    if options.order not in ("C", "F"):
+        raise SourceError(f"{path}: order {options.order!r} is neither C nor F")
     fortran = options.order == "F" and len(options.shape) > 1
     header = Header(options.shape, fortran, dtype, options.offset)
     name = options.name or os.path.basename(path).partition(".")[0] or os.path.basename(path)
