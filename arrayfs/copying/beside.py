@@ -20,9 +20,10 @@ from typing import Final, Self
 
 from arrayfs.errors import TargetError
 from arrayfs.store.folder import exchange, rename_noreplace
-from arrayfs.view.paths import DOCUMENT_NAMES
+from arrayfs.view.paths import DOCUMENT_NAMES, shorten
 
 _END: Final = ".arrayfs-export"
+_ID_SIZE: Final = 6  # random bytes of a temporary name
 # What renameat2 says where it, or the file system, cannot do what was asked.
 _CANNOT: Final = (errno.ENOSYS, errno.EINVAL)
 
@@ -47,10 +48,18 @@ class Beside:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _other_name(self) -> Path:
-        return self.dest.with_name(f".{self.dest.name}.{secrets.token_hex(6)}{_END}")
+        return self.dest.with_name(f"{self._begin}.{secrets.token_hex(_ID_SIZE)}{_END}")
+
+    @property
+    def _begin(self) -> str:
+        """What all temporary names of `dest` begin with; a long name is cut, so that there is room for the rest."""
+        rest = f".{'0' * 2 * _ID_SIZE}{_END}"
+        return shorten(f".{self.dest.name}", rest).removesuffix(rest)
 
     def _check(self) -> None:
-        if not os.path.lexists(self.dest):
+        try:
+            os.lstat(self.dest)
+        except FileNotFoundError:
             return
         if not self._overwrite:
             raise TargetError(f"{self.dest} is there already; --overwrite replaces it")
@@ -64,7 +73,7 @@ class Beside:
     def _clear(self) -> list[str]:
         """Remove what was left behind by others that ended before they were done."""
         removed = []
-        for left in self.dest.parent.glob(f".{glob.escape(self.dest.name)}.*{_END}"):
+        for left in self.dest.parent.glob(f"{glob.escape(self._begin)}.*{_END}"):
             try:
                 fd = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
             except OSError:

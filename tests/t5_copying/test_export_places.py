@@ -195,3 +195,24 @@ def test_strange_names_of_places(container: Path, tmp_path: Path) -> None:
         assert (tmp_path / name / "t/c/0/0").exists()
     with pytest.raises(FileNotFoundError):
         arrayfs.export_to(container, tmp_path / "nowhere/o.zarr")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_name_may_be_as_long_as_any(container: Path, tmp_path: Path, end: str) -> None:
+    for letter, size in (("l", 225), ("l", 226), ("l", 255), ("ü", 255)):
+        dest = tmp_path / f"{letter * ((size - 1 - len(end)) // len(letter.encode()))}.{end}"
+        with Beside(dest, directory=False, overwrite=False) as killed:
+            debris = killed.path
+        debris.write_text("left behind")
+        for overwrite in (False, True):
+            arrayfs.export_to(container, dest, overwrite=overwrite, verify=True)
+            assert dest.exists()
+            assert not debris.exists()
+    assert len(there(tmp_path)) == 4
+
+
+def test_a_name_that_is_too_long_is_refused_at_once(container: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    with pytest.raises(OSError, match="name too long"):
+        arrayfs.export_to(container, tmp_path / f"{'l' * 251}.zarr", progress=lambda done, _: told.append(done))
+    assert (told, there(tmp_path)) == ([], [])
