@@ -93,6 +93,8 @@ def export(
         said["bytes"] = said.pop("size")
         text.echo_json(said)
         return
+    for path, note in done.notes.items():
+        click.echo(f"{path}: {note}")
     what = f"{text.count(done.files, 'file')}, " if done.kind in FILE_KINDS else ""
     arrays = text.count(done.arrays, "array")
     click.echo(f"exported version {done.version} to {done.dest}: {arrays}, {what}{text.size(done.size)}")

@@ -189,4 +189,4 @@ def _export_values(
         if verify:
             verify_values(place, kind, export)
         place.publish()
-    return Exported(str(dest), kind, version, len(export.arrays), 1, sum(map(size_of, export.arrays)))
+    return Exported(str(dest), kind, version, len(export.arrays), 1, sum(map(size_of, export.arrays)), export.notes)

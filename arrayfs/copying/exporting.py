@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -34,7 +34,9 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was exported. dest: where to; kind: what it is; version: of the container; size: bytes, before any codec."""
+    """What was exported. dest: where to; kind: what it is; version: of the container; size: bytes, before any codec;
+    notes: by path, what is said in another way there.
+    """
 
     dest: str
     kind: str
@@ -42,6 +44,7 @@ class Exported:
     arrays: int
     files: int
     size: int
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def default_jobs() -> int:

@@ -39,6 +39,8 @@ def accept(export: ValueExport) -> None:
     target_hdf5.accept_paths(export)
     for array in export.arrays:
         _accept_array(array)
+        if FILL in array.attributes and array.attributes[FILL] is None:
+            export.notes[f"{array.path}: attribute {FILL}"] = "null, which NetCDF4 says by not having it"
         target_hdf5.accept_attributes(array.path, _attributes_of(array), as_json=export.as_json)
     for group in export.groups:
         _refuse_reserved(group.path, group.attributes)

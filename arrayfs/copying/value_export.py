@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,7 +70,7 @@ class ValueExport:
     """groups: the root first, each before what is in it. codec: one of the file's own. jobs: threads that unpack.
 
     told: called with the bytes of elements that are done, piece by piece. as_json: attributes that the file has no form
-    for become JSON text.
+    for become JSON text. notes: what people are told of it, by path; writers add to them.
     """
 
     groups: Sequence[GroupValues]
@@ -79,3 +79,4 @@ class ValueExport:
     jobs: int
     told: Callable[[int], None]
     as_json: bool
+    notes: dict[str, str] = field(default_factory=dict)

@@ -141,6 +141,7 @@ def test_attributes_as_json_where_that_is_asked_for(tmp_path: Path) -> None:
 
 def test_a_fill_value_among_attributes_is_one_where_it_means_nothing_else(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
+    xarray = pytest.importorskip("xarray")
     needed("o.nc")
     with arrayfs.open(tmp_path / "c.af", "w") as c:
         c.create("a", shape=(2,), dtype="i4")[:] = 1
@@ -150,9 +151,13 @@ def test_a_fill_value_among_attributes_is_one_where_it_means_nothing_else(tmp_pa
     with pytest.raises(TargetError, match="g/b: attribute '_FillValue'"):
         arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.h5", progress=lambda done, _: told.append(done))
     assert told == []
-    arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.nc", ["a", "g"])
+    done = arrayfs.export_to(tmp_path / "c.af", tmp_path / "o.nc", ["a", "g"])
+    assert done.notes == {"g/b: attribute _FillValue": "null, which NetCDF4 says by not having it"}
     with h5py.File(tmp_path / "o.nc") as file:
         assert file["g"].attrs["_FillValue"] == 5
+        assert "_FillValue" not in file["g/b"].attrs
+    with xarray.open_dataset(tmp_path / "o.nc", engine="h5netcdf", group="g") as found:
+        assert found["b"].dtype == "i4"  # nothing is masked
 
 
 @pytest.mark.parametrize("name", ["CLASS", "_Netcdf4Dimid", "_NCProperties", "_nc3_strict"])

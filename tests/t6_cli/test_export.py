@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
+import arrayfs as package
 from arrayfs.cli.exit_codes import ExitCode
 from tests.t5_copying.drawn_container import draw
 from tests.t6_cli.conftest import Arrayfs, Place
@@ -41,7 +42,7 @@ def test_what_is_said(arrayfs: Arrayfs, weather: Path, tmp_path: Path) -> None:
     assert zarr.open_array(tmp_path / "out.zarr/t", mode="r").shape == (5, 4)
     said = json.loads(arrayfs("export", weather, tmp_path / "t.npy", "t", "--version", "1", "--json").output)
     assert said == {
-        "dest": f"{tmp_path}/t.npy", "kind": "npy", "version": 1, "arrays": 1, "files": 1, "bytes": 40
+        "dest": f"{tmp_path}/t.npy", "kind": "npy", "version": 1, "arrays": 1, "files": 1, "bytes": 40, "notes": {}
     }  # fmt: skip
     assert np.load(tmp_path / "t.npy")[0].tolist() == [0x0100, 0x0302, 0x0100, 0x0302]
     done = arrayfs("export", weather, tmp_path / "plain", "--to", "zip", "--codec", "gzip", "--jobs", "2")
@@ -50,6 +51,17 @@ def test_what_is_said(arrayfs: Arrayfs, weather: Path, tmp_path: Path) -> None:
     assert done.exit_code == ExitCode.FAILED
     assert "is there already; --overwrite replaces it" in done.output
     assert arrayfs("export", weather, tmp_path / "out.zarr", "--overwrite").exit_code == 0
+
+
+def test_what_netcdf_says_in_another_way_is_told(arrayfs: Arrayfs, tmp_path: Path) -> None:
+    pytest.importorskip("h5netcdf")
+    with package.open(tmp_path / "c.af", "x") as c:
+        c.create("g/t", shape=(2,), dtype="i4", attributes={"_FillValue": None})
+    done = arrayfs("export", tmp_path / "c.af", tmp_path / "o.nc", "--verify")
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (
+        ExitCode.DONE,
+        "g/t: attribute _FillValue: null, which NetCDF4 says by not having it",
+    )
 
 
 @pytest.mark.parametrize(
