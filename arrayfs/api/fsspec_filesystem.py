@@ -188,10 +188,10 @@ class ArrayfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         """All files below a path; without limits or directories by one walk through the index."""
         if maxdepth is not None or withdirs:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options)
-        container, key = self._split(path)
         try:
+            container, key = self._split(path)
             keys = self._keys(container)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {} if detail else []
         file = keys.attr(key) is not None
         names = [key] if file else sorted(keys.below(f"{key}/" if key else ""))

@@ -124,6 +124,29 @@ def test_what_is_not_there(container: Path, path: str) -> None:
     assert not (container.parent / "other.af").exists()
 
 
+@pytest.mark.parametrize("path", ["nothing", "nothing/x", "nothing/*", "file/x", "file/x.af", "file/x.af/y", "no.af/y"])
+def test_a_path_in_no_container_is_as_one_that_no_local_file_has(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").write_text("")
+    calls: list[Callable[[Any, str], object]] = [
+        lambda fs, name: fs.find(name),
+        lambda fs, name: fs.find(name, detail=True),
+        lambda fs, name: fs.find(name, maxdepth=2, withdirs=True),
+        lambda fs, name: fs.glob(name),
+        lambda fs, name: fs.glob(f"{name}/**"),
+        lambda fs, name: fs.glob(f"{name}/*", detail=True),
+        lambda fs, name: (fs.exists(name), fs.isfile(name), fs.isdir(name)),
+        lambda fs, name: fs.du(name),
+        lambda fs, name: fs.du(name, total=False, withdirs=True),
+        lambda fs, name: list(fs.walk(name)),
+    ]
+    ours, local = ArrayfsFileSystem(), fsspec.filesystem("file")
+    for call in calls:
+        assert call(ours, f"{tmp_path}/{path}") == call(local, f"{tmp_path}/{path}")
+    for raising in (ours.info, ours.ls, ours.cat_file, lambda name: list(ours.walk(name, on_error="raise"))):
+        with pytest.raises((FileNotFoundError, NotADirectoryError)):
+            raising(f"{tmp_path}/{path}")
+
+
 def test_a_directory_is_no_file(container: Path) -> None:
     fs = ArrayfsFileSystem()
     for call in (fs.cat_file, fs.rm, lambda path: fs.open(path, "wb")):
