@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from arrayfs.container.array import Array
 from arrayfs.container.container import Container, ContainerOptions
+from arrayfs.container.figures import are_kept
 from arrayfs.container.findings import without
 from arrayfs.container.grid import Coord
 from arrayfs.container.layer import extension_row
@@ -100,7 +101,7 @@ class Salvage:
         Raises ObjectExistsError if anything of that name is there; whatever is raised, there is no new container then.
         """
         message = f"repaired from {self.layers[0].file}, version {self.version}"
-        pool = PoolOptions(codec=_codec(self.stack))
+        pool = PoolOptions(codec=_codec(self.stack), chunk_stats=are_kept(self.stack.layers))
         with new_container(url, ContainerOptions(pool), message) as target:
             for loss in self._copy(target):
                 self.counts.lost += 1

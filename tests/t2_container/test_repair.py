@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from arrayfs.container.container import Container
+from arrayfs.container.figures import are_kept, figures_at
+from arrayfs.container.index import ALL
 from arrayfs.container.layer import Layer, extension_row, open_layer
 from arrayfs.container.repair import RepairOptions, salvage
 from arrayfs.container.repair_layers import CORRECTED, DOUBTFUL, LOST, WHOLE
 from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError
+from arrayfs.format.figures import encode_figures
 from arrayfs.format.footer import TRAILER
 from arrayfs.format.model import ArrayMeta
 from arrayfs.store import MemoryStore
@@ -79,6 +82,32 @@ def test_times_of_chunks_are_kept(objects: Objects) -> None:
         assert [made.get("a").mtime_ns((number,)) for number in (0, 1, 7)] == [2000, 3000, 1007]
         assert made.stack.newest.extension is not None
         assert made.stack.newest.extension.message == "repaired from t.af, version 3"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_figures_of_chunks_are_there_where_the_newest_layer_had_them(kept: bool) -> None:
+    container = new_container(chunk_stats=True)
+    filled(container, "a", count=4)
+    container.commit()
+    container.close()
+    url = f"{container.store.url}/t.af"
+    with open_container(url, chunk_stats=kept) as container:
+        container.put(container.get("a"), (0,), i32(-5, 5), 1)
+        container.commit()
+    objects = objects_at(url)
+    start, _ = block_of(objects, "t.2.af", "a", (0,))
+    objects["t.2.af"] = flipped(objects["t.2.af"], start)
+    made = repair(objects, older=True)
+    assert made.named("a") == {(0,)}
+    with Container.open(made.url) as container, Container.open(put_objects(objects)) as damaged:
+        array, old = container.get("a"), damaged.get("a")
+        found = figures_at(array.index, ALL, array.spec)
+        assert are_kept(container.stack.layers) is (found is not None) is kept
+        if found is not None:
+            before = figures_at(old.index, slice(1, 4), old.spec)
+            assert before is not None
+            assert encode_figures({0: found.take(slice(1, 4))}) == encode_figures({0: before})
+            assert (found.lows.tolist(), found.nulls.tolist()) == ([0, 1, 2, 3], [0] * 4)
 
 
 def test_a_chunk_whose_newest_copy_is_damaged_is_left_out_with_the_version_that_has_an_older_one(
