@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from arrayfs.cli import text
+from arrayfs.cli import control, text
 from arrayfs.cli.arrays import array_facts
 from arrayfs.cli.differences import differences
 from arrayfs.cli.journal_dir import journal_dir_option, open_journal_dir
@@ -31,11 +31,12 @@ def info(container: str, version: str | None, journal_dir: str | None, as_json: 
     Its layers, oldest first, with version, time, author and message; its codecs; and where releases of the Rust crate
     array-format are known to read it otherwise than it is meant.
 
-    Needs no mount. `arrayfs ls` lists the arrays, `arrayfs dump` prints one layer's index.
+    Needs no mount; CONTAINER may also be a directory where one is mounted. `arrayfs ls` lists the arrays, `arrayfs
+    dump` prints one layer's index.
 
     Example: arrayfs info weather.af
     """
-    with Container.open(container, version=version) as opened:
+    with Container.open(control.container_at(container), version=version) as opened:
         facts = _facts(opened)
         facts["warnings"] = not_shown(opened, open_journal_dir(journal_dir, opened.store))
     if as_json:

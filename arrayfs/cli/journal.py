@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from arrayfs.cli import text
+from arrayfs.cli import control, text
 from arrayfs.cli.journal_dir import journal_dir_option, open_journal_dir
 from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.journal import FoundJournal, LogReader, adopt_journal, find_journals
@@ -27,6 +27,7 @@ def journal() -> None:
     A journal holds what was changed in a mount since its last commit. When the mount's process is killed, the next
     mount (or any open for writing) takes it up by itself and commits it. These commands are for what is left alone: a
     journal that goes on from a version on top of which others were committed since, or one whose container is gone.
+    CONTAINER may also be a directory where one is mounted.
 
     Example: arrayfs journal list weather.af
     """
@@ -41,6 +42,7 @@ def list_(container: str, journal_dir: str | None, as_json: bool) -> None:
 
     Example: arrayfs journal list weather.af
     """
+    container = control.container_at(container)
     store, names = _folder(container, journal_dir)
     found = find_journals(store, names)
     with Container.open(container) as opened:
@@ -79,7 +81,7 @@ def apply(container: str, name: str, journal_dir: str | None) -> None:
 
     Example: arrayfs journal apply weather.af weather.log-0123…
     """
-    options = ContainerOptions(on_conflict="ours")
+    container, options = control.container_at(container), ContainerOptions(on_conflict="ours")
     store, names = _folder(container, journal_dir)
     with Container.open(container, "a", options) as opened, _adopted(store, names, name) as part:
         click.echo(takeup.apply(opened, part))
@@ -98,7 +100,7 @@ def export(container: str, name: str, folder: Path, journal_dir: str | None) -> 
 
     Example: arrayfs journal export weather.af weather.log-0123… rescued
     """
-    store, names = _folder(container, journal_dir)
+    store, names = _folder(control.container_at(container), journal_dir)
     blob = store.open(_checked(names, name))
     try:
         reader = LogReader(blob.read, blob.size)
@@ -119,7 +121,7 @@ def drop(container: str, name: str, yes: bool, journal_dir: str | None) -> None:
 
     Example: arrayfs journal drop weather.af weather.log-0123… --yes
     """
-    store, names = _folder(container, journal_dir)
+    store, names = _folder(control.container_at(container), journal_dir)
     with _adopted(store, names, name) as part:
         if not yes:
             click.confirm(f"Remove {name} ({text.size(part.size)}) with all that it holds?", abort=True)

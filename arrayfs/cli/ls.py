@@ -14,7 +14,7 @@ import click
 
 from arrayfs.api import container as api
 from arrayfs.api.stats import Statistics, shown
-from arrayfs.cli import text
+from arrayfs.cli import control, text
 from arrayfs.cli.arrays import ArrayFacts, array_facts, attributes_json, dtype_text
 from arrayfs.cli.layer_json import float_json
 from arrayfs.container.container import Container
@@ -58,8 +58,9 @@ def ls(
     dtype in brackets belongs to an array whose chunks are kept as its client encoded them. Of one array given by NAME,
     JSON has the attributes too. --stats reads no values: it says what is known because all chunks of
     an array were written with --chunk-stats. VALUE of --where is JSON, or text; KEY<VALUE, KEY>VALUE and KEY!=VALUE
-    compare, too.
+    compare, too. CONTAINER may also be a directory where one is mounted: what is committed is listed.
     """
+    container = control.container_at(container)
     wanted = _names_where(container, where, version) if where else None
     with Container.open(container, version=version) as opened:
         found = [

@@ -54,7 +54,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("container", f"{found['container']} in {found['store']}, {access}"),
         ("version", f"{found['version']} ({found['newest_layer']}, {text.count(found['layers'], 'layer')})"),
-        ("arrays", str(found["arrays"])),
+        ("holds", f"{found['arrays']} arrays and files"),
         ("uncommitted", f"{changes} ({where}), {waiting} just written"),
         ("cache", f"{text.size(cache['bytes'])} of {text.size(cache['limit'])}, {uses}"),
     ]
