@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 import click
@@ -18,7 +20,7 @@ from arrayfs.container.container import Container, ContainerOptions
 from arrayfs.container.merge import OnConflict
 from arrayfs.container.pool import PoolOptions
 from arrayfs.container.upkeep import CompactWhen
-from arrayfs.errors import MissingObjectError, MountError, ObjectExistsError
+from arrayfs.errors import ArrayFSError, MissingObjectError, MountError, ObjectExistsError
 from arrayfs.store import open_store
 from arrayfs.view.autocommit import open_reading_tree, open_writable_tree
 from arrayfs.view.tree import Tree, open_tree
@@ -38,6 +40,23 @@ def _compact_when(typed: str) -> CompactWhen:
         return CompactWhen.parse(typed)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+@contextlib.contextmanager
+def _refusing_by_name() -> Iterator[None]:
+    """What the disk refuses is told like any other reason, not as a failure of the daemon."""
+    try:
+        yield
+    except ArrayFSError:
+        raise  # some of ours are errors of the system, too
+    except OSError as error:
+        if error.filename is None:
+            raise
+        cannot_write = error.errno == errno.EROFS or (
+            error.errno == errno.EACCES and not os.path.lexists(error.filename)
+        )
+        hint = "; --read-only shows what is committed" if cannot_write else ""
+        raise MountError(f"{error.filename}: {error.strerror}{hint}") from None
 
 
 @click.command(short_help="Show a container as files in a directory.", epilog=EXAMPLE)
@@ -187,6 +206,7 @@ def mount(
     pool = PoolOptions(codec, block_size, dirty_limit, chunk_stats)
     settings = ContainerOptions(pool, cache_size, on_conflict)
 
+    @_refusing_by_name()
     def opened() -> Tree:
         journals = open_journal_dir(journal_folder, open_store(url)[0])
         if chosen.read_only:

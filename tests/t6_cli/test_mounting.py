@@ -166,6 +166,34 @@ def test_mount_fails_with_the_reason(place: Place, tmp_path: Path) -> None:
     assert "mounted already" in reason(place.container, place.mountpoint)
 
 
+def test_what_the_disk_refuses_is_told_in_one_line(place: Place, tmp_path: Path) -> None:
+    lock, other = place.container.with_name("v.lock"), tmp_path / "other"
+    Container.create(str(place.container))
+    lock.mkdir()
+    done = place.run("mount", place.container, place.mountpoint)
+    assert (done.returncode, done.stderr) == (1, f"arrayfs: {lock}: Is a directory\n")
+    lock.rmdir()
+    place.mount()
+    Container.create(str(place / "inner.af"))
+    place.umount()
+    place.mount("--read-only")
+    other.mkdir()
+    done = place.run("mount", place / "inner.af", other)
+    refused = f"{place / 'inner.lock'}: Read-only file system; --read-only shows what is committed"
+    assert (done.returncode, done.stderr) == (1, f"arrayfs: {refused}\n")
+    place.umount()
+
+
+def test_commands_that_read_take_a_mount_for_its_container(place: Place) -> None:
+    place.mount()
+    (place / "note").write_text("kept")
+    place.run("commit", place.mountpoint)
+    for command in (["ls", "--all"], ["ls", "--where", "units"], ["info"], ["journal", "list"], ["log"], ["verify"]):
+        there, at_mount = (place.run(*command, "--json", path) for path in (place.container, place / ""))
+        assert (at_mount.returncode, at_mount.stdout) == (0, there.stdout), at_mount.stderr
+    place.umount()
+
+
 def test_a_mount_point_is_looked_at_before_a_container_is_made(place: Place, tmp_path: Path) -> None:
     place.run("mount", "--create", place.container, tmp_path / "absent")
     assert not place.container.exists()
