@@ -104,6 +104,7 @@ class Container(CatchingUp):
         """
         store, base = open_store(url)
         names = ContainerNames.from_base(base)
+        opening.check_whose_base(store, names)
         if mode != "r":
             if version is not None:
                 raise ReadOnlyError(f"{base}: version {version} can be read, not changed; `restore` brings it back")

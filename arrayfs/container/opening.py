@@ -24,6 +24,7 @@ from arrayfs.errors import FormatError, LockedError, MissingObjectError
 from arrayfs.format.extension_model import Extension
 from arrayfs.format.figures import encode_figures
 from arrayfs.format.naming import ContainerNames, sidecar_of_other
+from arrayfs.store.local import LocalStore
 from arrayfs.store.protocol import Hold, Shared, Store
 
 NEW_FOOTER_VERSION = 5
@@ -62,6 +63,23 @@ def sidecars(store: Store, names: ContainerNames) -> list[tuple[int, str]]:
     """Numbers and names of all sidecars, in order."""
     numbered = ((names.parse_sidecar(name), name) for name in store.list())
     return sorted((number, name) for number, name in numbered if number is not None)
+
+
+def check_whose_base(store: Store, names: ContainerNames) -> None:
+    """Raise FormatError for a base without sidecars that is a link to one that has some: it would be read as of old."""
+    path = f"{store.path}/{names.base}" if isinstance(store, LocalStore) else ""
+    if not os.path.islink(path) or sidecars(store, names):
+        return
+    real = os.path.realpath(path)
+    try:
+        left = sidecars(LocalStore(os.path.dirname(real)), ContainerNames.from_base(os.path.basename(real)))
+    except (FormatError, MissingObjectError):  # it leads to no container's base, or nowhere
+        return
+    if left:
+        raise FormatError(
+            f"{path}: a symbolic link to {real}, whose sidecars (as {left[0][1]}) do not lie beside the link: "
+            f"open {real} itself"
+        )
 
 
 def _open_files(store: Store, found: list[tuple[int, str]]) -> list[Layer]:

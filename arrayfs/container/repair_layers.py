@@ -14,7 +14,7 @@ import numpy as np
 
 from arrayfs.container.findings import without
 from arrayfs.container.layer import Layer, extension_row, open_layer
-from arrayfs.container.opening import sidecars
+from arrayfs.container.opening import check_whose_base, sidecars
 from arrayfs.container.repair_scan import extension_before, last_extension, last_footer
 from arrayfs.errors import ConflictError, FormatError, MissingObjectError
 from arrayfs.format.checksums import crc32c
@@ -51,6 +51,7 @@ def find_layers(store: Store, names: ContainerNames) -> list[FoundLayer]:
 
     All of it was there at one moment. Raises ConflictError if a compaction exchanges the files again and again.
     """
+    check_whose_base(store, names)
     for _ in range(_ATTEMPTS):
         numbered = _numbered(store, names)
         found = [_open(store, number, name) for number, name in numbered]

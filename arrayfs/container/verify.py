@@ -13,7 +13,7 @@ import numpy as np
 from arrayfs.container.exchange import without_repetitions
 from arrayfs.container.findings import Finding, without
 from arrayfs.container.layer import Layer, open_layer
-from arrayfs.container.opening import OPEN_TRIES, close_all, sidecars
+from arrayfs.container.opening import OPEN_TRIES, check_whose_base, close_all, sidecars
 from arrayfs.container.repair_scan import extension_before
 from arrayfs.container.stack import LayerStack
 from arrayfs.container.verify_blocks import Progress, check_blocks
@@ -38,6 +38,7 @@ def verify(url: str, progress: Progress = lambda *_: None, checks: Sequence[Chec
     """
     store, base = open_store(url)
     names = ContainerNames.from_base(base)
+    check_whose_base(store, names)
     layers, findings = _open_layers(store, names)
     yield from findings
     try:

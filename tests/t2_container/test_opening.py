@@ -9,11 +9,13 @@ import pytest
 
 from arrayfs.container.container import Container
 from arrayfs.container.layer import extension_row
+from arrayfs.container.repair_layers import find_layers
 from arrayfs.container.verify import verify
 from arrayfs.errors import FormatError, MissingObjectError, ObjectExistsError, StoreURLError
 from arrayfs.format.footer import TRAILER
 from arrayfs.format.model import ArrayMeta, DType
-from arrayfs.store import MemoryStore
+from arrayfs.format.naming import ContainerNames
+from arrayfs.store import LocalStore, MemoryStore
 from tests.t2_container.making import (
     filled,
     i32,
@@ -206,6 +208,43 @@ def test_no_such_container(tmp_path: Path) -> None:
         Container.open(str(tmp_path / "nowhere" / "t.af"))
     with pytest.raises(StoreURLError):
         Container.open(f"{tmp_path}/")
+
+
+def test_a_link_to_the_base_alone_is_not_taken_for_the_container(tmp_path: Path) -> None:
+    moved, link = tmp_path / "data" / "t.af", tmp_path / "now.af"
+    moved.parent.mkdir()
+    link.symlink_to("data/t.af")
+    container = new_container(str(moved))
+    assert state_at(str(link)) == {}  # without sidecars it is all there is
+    filled(container)
+    container.commit()
+    container.close()
+    for opened in (
+        lambda: Container.open(str(link)),
+        lambda: Container.open(str(link), "a"),
+        lambda: Container.open(str(link), version=0),
+        lambda: list(verify(str(link))),
+        lambda: find_layers(LocalStore(str(tmp_path)), ContainerNames("now")),
+    ):
+        with pytest.raises(FormatError, match=rf"now\.af: .* link to {moved}, .*\(as t\.1\.af\)"):
+            opened()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "now.af"]
+
+
+def test_a_base_may_be_a_link_beside_its_sidecars(tmp_path: Path) -> None:
+    container = new_container(str(tmp_path / "t.af"))
+    filled(container)
+    container.commit()
+    container.close()
+    before = state_at(str(tmp_path / "t.af"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "t.af").rename(tmp_path / "elsewhere" / "t.af")
+    (tmp_path / "elsewhere" / "t.1.af").write_bytes(b"of another")
+    (tmp_path / "t.af").symlink_to("elsewhere/t.af")
+    assert state_at(str(tmp_path / "t.af")) == before
+    (tmp_path / "absent.af").symlink_to("nowhere/t.af")
+    with pytest.raises(MissingObjectError, match=r"absent\.af"):
+        Container.open(str(tmp_path / "absent.af"))
 
 
 # --- writers ----------------------------------------------------------------------------------------------------------
