@@ -7,9 +7,10 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from arrayfs.errors import MountError
-from arrayfs.view.control import COMMIT, NAME, STATUS
+from arrayfs.view.control import COMMIT, MESSAGE_LIMIT, NAME, STATUS
 
 
 def mount_above(path: str) -> str:
@@ -39,7 +40,9 @@ def container_at(path: str) -> str:
         status = read_status(entry.mountpoint)
     except MountError:
         return entry.source  # its daemon died; the kernel still knows
-    return f"{status['store']}/{status['container']}"
+    name: str = status["container"]
+    # a file's URL is percent-encoded, and a name may have percent signs of its own
+    return f"{status['store']}/{quote(name) if status['store'].startswith('file:') else name}"
 
 
 def read_status(mountpoint: str) -> dict[str, Any]:
@@ -59,6 +62,9 @@ def commit(mountpoint: str, message: str) -> dict[str, Any] | None:
     Raises MountError that says why it failed.
     """
     before = read_status(mountpoint)
+    size = len(message.encode()) + 1
+    if size > MESSAGE_LIMIT:
+        raise MountError(f"{mountpoint}: a message of {size} bytes; {MESSAGE_LIMIT} is the limit")
     try:
         file = os.open(Path(mountpoint, NAME, COMMIT), os.O_WRONLY)
         try:

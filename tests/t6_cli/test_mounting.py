@@ -194,6 +194,26 @@ def test_commands_that_read_take_a_mount_for_its_container(place: Place) -> None
     place.umount()
 
 
+def test_a_mount_leads_to_its_container_whatever_that_is_called(place: Place) -> None:
+    place.container = place.container.with_name("50%25 ü#?.af")
+    place.mount()
+    (place / "note").write_text("kept")
+    place.run("commit", place.mountpoint, "-m", "why")
+    done = place.run("log", "--json", place.mountpoint)
+    assert (done.returncode, [one["message"] for one in json.loads(done.stdout)]) == (0, ["why", ""]), done.stderr
+    place.umount()
+
+
+def test_a_message_that_is_too_long_is_told_so(place: Place) -> None:
+    place.mount()
+    (place / "note").write_text("kept")
+    done = place.run("commit", place.mountpoint, "-m", "ü" * 2048)
+    told = f"arrayfs: {place.mountpoint}: a message of 4097 bytes; 4096 is the limit\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    assert place.run("commit", place.mountpoint, "-m", "ü" * 2047).returncode == 0
+    place.umount()
+
+
 def test_a_mount_point_is_looked_at_before_a_container_is_made(place: Place, tmp_path: Path) -> None:
     place.run("mount", "--create", place.container, tmp_path / "absent")
     assert not place.container.exists()
