@@ -62,13 +62,16 @@ def commit(mountpoint: str, message: str) -> dict[str, Any] | None:
     Raises MountError that says why it failed.
     """
     before = read_status(mountpoint)
-    size = len(message.encode()) + 1
-    if size > MESSAGE_LIMIT:
-        raise MountError(f"{mountpoint}: a message of {size} bytes; {MESSAGE_LIMIT} is the limit")
+    try:
+        data = f"{message}\n".encode()
+    except UnicodeEncodeError:
+        raise MountError(f"{mountpoint}: the message is not UTF-8: {message!r}") from None
+    if len(data) > MESSAGE_LIMIT:
+        raise MountError(f"{mountpoint}: a message of {len(data)} bytes; {MESSAGE_LIMIT} is the limit")
     try:
         file = os.open(Path(mountpoint, NAME, COMMIT), os.O_WRONLY)
         try:
-            os.write(file, f"{message}\n".encode())  # one write is one commit, so a message comes in one
+            os.write(file, data)  # one write is one commit, so a message comes in one
         finally:
             os.close(file)
     except OSError as error:

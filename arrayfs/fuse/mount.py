@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import pyfuse3
 
-from arrayfs.errors import ArrayFSError, DaemonDiedError, MountError
+from arrayfs.errors import ArrayFSError, ConflictError, DaemonDiedError, MountError
 from arrayfs.fuse import mountinfo
 from arrayfs.fuse.daemon import Report, captured_stderr, detach, fork_daemon
 from arrayfs.fuse.direct import RuntimeName, make_runtime
@@ -317,6 +317,10 @@ def _commit(tree: Tree) -> MountResult:
     """Step 4. Errors are told, not raised: they go to whoever unmounts."""
     try:
         report = tree.close()
+    except ConflictError as error:
+        log.error("commit failed: %s", error)
+        kept = "its work stays in its journal; the next mount for writing tries again, `arrayfs journal` settles it"
+        return MountResult(error=f"{type(error).__name__}: {error}; {kept}")
     except (ArrayFSError, OSError, MemoryError) as error:
         log.error("commit failed: %s", error)
         return MountResult(error=f"{type(error).__name__}: {error}")

@@ -204,12 +204,15 @@ def test_a_mount_leads_to_its_container_whatever_that_is_called(place: Place) ->
     place.umount()
 
 
-def test_a_message_that_is_too_long_is_told_so(place: Place) -> None:
+def test_a_message_that_cannot_be_kept_is_told_so(place: Place) -> None:
     place.mount()
     (place / "note").write_text("kept")
-    done = place.run("commit", place.mountpoint, "-m", "ü" * 2048)
-    told = f"arrayfs: {place.mountpoint}: a message of 4097 bytes; 4096 is the limit\n"
-    assert (done.returncode, done.stderr) == (1, told)
+    for message, why in (
+        ("ü" * 2048, "a message of 4097 bytes; 4096 is the limit"),
+        ("a\udcffb", r"the message is not UTF-8: 'a\udcffb'"),
+    ):
+        done = place.run("commit", place.mountpoint, "-m", message)
+        assert (done.returncode, done.stderr) == (1, f"arrayfs: {place.mountpoint}: {why}\n")
     assert place.run("commit", place.mountpoint, "-m", "ü" * 2047).returncode == 0
     place.umount()
 
