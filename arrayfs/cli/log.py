@@ -60,6 +60,7 @@ def version_json(version: Version) -> dict[str, Any]:
         "message": version.message,
         "tags": list(version.tags),
         "sets_tags": list(version.tag_changes),
+        "removes_tags": list(version.tags_removed),
         "merged_into": version.merged_into,
         "file": version.file or None,
         "bytes": version.size,
@@ -73,8 +74,9 @@ def why(version: dict[str, Any]) -> str:
     message = " ".join(version["message"].split())
     if version["merged_into"] is not None:
         notes.append(f"(merged into {version['merged_into']})")
-    if version["sets_tags"] and not message:
-        message = f"tag {', '.join(version['sets_tags'])}"
+    if not message:
+        said = (("tag", version["sets_tags"]), ("no tag", version["removes_tags"]))
+        message = "; ".join(f"{word} {', '.join(tags)}" for word, tags in said if tags)
     return " ".join(filter(None, [*notes, message]))
 
 

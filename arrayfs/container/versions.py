@@ -33,7 +33,8 @@ class Version:
     number: as people name it; id: 16 bytes; time_ns: since 1970, UTC. file: of its layer, `size` bytes of it; arrays,
     removed, chunks: entries of its layer (removed arrays are not among `arrays`; a chunk that was removed is an entry).
     place: of its layer in the stack. merged_into: the number of the version that a compaction put it into; then it
-    cannot be read by itself, and file and figures say nothing. tag_changes: the tags that it set, by its own words.
+    cannot be read by itself, and file and figures say nothing. tag_changes, tags_removed: the tags that it set and that
+    it took away, by its own words.
     """
 
     number: int
@@ -51,11 +52,12 @@ class Version:
     merged_into: int | None = None
     by_arrayfs: bool = True
     tag_changes: tuple[str, ...] = ()
+    tags_removed: tuple[str, ...] = ()
 
     @property
     def only_tags(self) -> bool:
-        """Whether it did nothing but give names to versions."""
-        return bool(self.tag_changes) and not self.arrays and not self.removed
+        """Whether it did nothing but give names to versions, or take some away."""
+        return bool(self.tag_changes or self.tags_removed) and not self.arrays and not self.removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ def _listed(layers: Sequence[Layer]) -> Iterator[Version]:
     number = -1
     for place, layer in enumerate(layers):
         ext, metas = layer.extension, layer.footer.arrays
+        changes = () if ext is None else ext.tag_changes
         number = number + 1 if ext is None else ext.version
         yield from _merged(ext, number)
         yield Version(
@@ -224,7 +227,8 @@ def _listed(layers: Sequence[Layer]) -> Iterator[Version]:
             file=layer.name, size=layer.blob.size, arrays=sum(not meta.deleted for meta in metas),
             removed=sum(meta.deleted for meta in metas), chunks=sum(len(meta.chunks) for meta in metas),
             place=place, by_arrayfs=ext is not None,
-            tag_changes=() if ext is None else tuple(change.name for change in ext.tag_changes),
+            tag_changes=tuple(change.name for change in changes if change.version is not None),
+            tags_removed=tuple(change.name for change in changes if change.version is None),
         )  # fmt: skip
 
 

@@ -141,13 +141,13 @@ def test_tags_move_and_go_and_are_versions_themselves(url: str) -> None:
     set_tags(url, a=2)
     set_tags(url, b=None)
     table = table_of(url)
-    assert [(one.number, one.tags, one.tag_changes) for one in table.versions[1:]] == [
-        (1, (), ()),
-        (2, ("a",), ()),
-        (3, (), ()),
-        (4, (), ("a", "b")),
-        (5, (), ("a",)),
-        (6, (), ("b",)),
+    assert [(one.number, one.tags, one.tag_changes, one.tags_removed) for one in table.versions[1:]] == [
+        (1, (), (), ()),
+        (2, ("a",), (), ()),
+        (3, (), (), ()),
+        (4, (), ("a", "b"), ()),
+        (5, (), ("a",), ()),
+        (6, (), (), ("b",)),
     ]
     assert [one.only_tags for one in table] == [False] * 4 + [True] * 3
     assert table.newest_change().number == 3

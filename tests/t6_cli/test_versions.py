@@ -199,6 +199,9 @@ def test_tags_are_set_moved_listed_and_used(arrayfs: Arrayfs, history: Path) -> 
     assert arrayfs("tag", history, "--delete", "copy").output == "tag copy was taken away\n"
     assert [one["tag"] for one in json.loads(arrayfs("tag", history, "--list", "--json").output)] == ["last", "paper"]
     assert "[paper] second" in arrayfs("log", history).output
+    assert arrayfs("log", history, "-n", "2").output.splitlines()[1].endswith("no tag copy")
+    newest = json.loads(arrayfs("log", history, "-n", "1", "--json").output)[0]
+    assert (newest["sets_tags"], newest["removes_tags"]) == ([], ["copy"])
     assert [one["name"] for one in json.loads(arrayfs("ls", history, "--version", "paper", "--json").output)] == [
         "t",
         "g/s",
