@@ -229,6 +229,8 @@ class MountMachine(RuleBasedStateMachine):
 
     @rule()
     def consolidate(self) -> None:
+        if not os.path.exists(self.path(".zgroup" if self.format == 2 else "zarr.json")):
+            return  # the root's document was the mount's, of another look, or went with the last array
         with unstable_types():
             zarr.consolidate_metadata(self.path(""), zarr_format=self.format)
         self.consolidated = True
