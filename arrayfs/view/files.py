@@ -354,7 +354,10 @@ class Files:
             self._hand_over(file)
         file.bindings.remove(binding)
         self._drop_plain(binding)
-        if not file.bindings:
+        if file.bindings:
+            if binding.zarr is not None:  # the other names go on with the number, which was the chunk's
+                self._tree.nodes[file.ino] = file
+        else:
             self.unsettle(file)
             if file.opens:
                 self._tree.nodes[file.ino] = file  # its handles still ask by its number
