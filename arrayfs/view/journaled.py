@@ -27,6 +27,7 @@ from arrayfs.view import unclosed
 from arrayfs.view.attr import Attr, kept_time
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.nodes import Directory, File
+from arrayfs.view.numbers import ROOT
 from arrayfs.view.tree import Tree
 
 T = TypeVar("T")
@@ -340,13 +341,17 @@ class JournaledTree(ClockedTree):
         self.make_ready()  # before anything happens: where that fails, this has to
         time_ns = self.begin()
         operation = Operation(op, time_ns, path, new_path, number=number, data=data)
+        done = False
         try:
-            answer = act()
+            with self.container.pool.whole():
+                answer = act()
+                done = True
         except ArrayFSError:
             raise
         except (OSError, MemoryError):
-            # the medium failed while something was packed; the change itself is kept (`Pool.bound`)
-            self.journal.add(operation)
+            # where the medium failed while something was packed, the change itself is kept (`Pool.bound`)
+            if done or self._has_happened(op, path, new_path):
+                self.journal.add(operation)
             raise
         finally:
             self.end()
@@ -354,6 +359,23 @@ class JournaledTree(ClockedTree):
         if acknowledged:
             self.journal.write()
         return answer
+
+    def _has_happened(self, op: Op, path: str, new_path: str) -> bool:
+        """Whether what failed has to be recorded: who tries again records it again, and once only it can be done."""
+        if op in (Op.UNLINK, Op.RMDIR, Op.REMOVE, Op.RENAME):
+            return not self._is_there(path)
+        if op in (Op.CREATE, Op.SYMLINK, Op.MKDIR, Op.LINK):
+            return self._is_there(new_path or path)
+        return op is not Op.EXCHANGE
+
+    def _is_there(self, path: str) -> bool:
+        ino = ROOT
+        for name in path.split("/"):
+            attr = self.lookup(ino, name)
+            if attr is None:
+                return False
+            ino = attr.ino
+        return True
 
     def ended(self, handle: int) -> None:
         """A handle was released."""
@@ -427,7 +449,8 @@ class JournaledFile(OpenFile):
             time_ns = tree.begin()
             operation = Operation(op, time_ns, handle=self.handle, number=number, data=data)
             try:
-                answer = act()
+                with tree.container.pool.whole():
+                    answer = act()
             except ArrayFSError:
                 raise
             except (OSError, MemoryError):
