@@ -27,7 +27,6 @@ from arrayfs.view import unclosed
 from arrayfs.view.attr import Attr, kept_time
 from arrayfs.view.handles import OpenFile
 from arrayfs.view.nodes import Directory, File
-from arrayfs.view.numbers import ROOT
 from arrayfs.view.tree import Tree
 
 T = TypeVar("T")
@@ -110,33 +109,46 @@ class JournaledTree(ClockedTree):
             path = self._path_in(parent, name)
             act = super().create
             return self._do(
-                Op.CREATE, lambda: act(parent, name, mode, exclusive), path, number=mode, acknowledged=False
+                Op.CREATE,
+                lambda: act(parent, name, mode, exclusive),
+                path,
+                number=mode,
+                acknowledged=False,
+                at=(parent, name),
             )
 
     def symlink(self, parent: int, name: str, target: bytes) -> Attr:
         with self.container.lock:
             act = super().symlink
-            return self._do(Op.SYMLINK, lambda: act(parent, name, target), self._path_in(parent, name), data=target)
+            return self._do(
+                Op.SYMLINK,
+                lambda: act(parent, name, target),
+                self._path_in(parent, name),
+                data=target,
+                at=(parent, name),
+            )
 
     def mkdir(self, parent: int, name: str, mode: int) -> Attr:
         with self.container.lock:
             act = super().mkdir
-            return self._do(Op.MKDIR, lambda: act(parent, name, mode), self._path_in(parent, name), number=mode)
+            return self._do(
+                Op.MKDIR, lambda: act(parent, name, mode), self._path_in(parent, name), number=mode, at=(parent, name)
+            )
 
     def unlink(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().unlink
-            self._do(Op.UNLINK, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.UNLINK, lambda: act(parent, name), self._path_in(parent, name), at=(parent, name))
 
     def rmdir(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().rmdir
-            self._do(Op.RMDIR, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.RMDIR, lambda: act(parent, name), self._path_in(parent, name), at=(parent, name))
 
     def remove_all(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().remove_all
-            self._do(Op.REMOVE, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.REMOVE, lambda: act(parent, name), self._path_in(parent, name), at=(parent, name))
 
     def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
         with self.container.lock:
@@ -146,6 +158,7 @@ class JournaledTree(ClockedTree):
                 lambda: act(parent, name, new_parent, new_name, no_replace=no_replace),
                 self._path_in(parent, name),
                 self._path_in(new_parent, new_name),
+                at=(parent, name),
             )
 
     def exchange(self, parent: int, name: str, other_parent: int, other_name: str) -> None:
@@ -174,7 +187,7 @@ class JournaledTree(ClockedTree):
             if path is None:
                 return act(ino, new_parent, new_name)  # which refuses it
             new_path = self._path_in(new_parent, new_name)
-            made = self._do(Op.LINK, lambda: act(ino, new_parent, new_name), path, new_path)
+            made = self._do(Op.LINK, lambda: act(ino, new_parent, new_name), path, new_path, at=(new_parent, new_name))
             node = self.node(made.ino)
             if isinstance(node, File):
                 self._linked.add(node)
@@ -336,12 +349,16 @@ class JournaledTree(ClockedTree):
         number: int = 0,
         data: bytes | memoryview = b"",
         acknowledged: bool = True,
+        at: tuple[int, str] | None = None,
     ) -> T:
-        """Do something, and record it. acknowledged: it has to be in the file when this returns."""
+        """Do something, and record it. acknowledged: it has to be in the file when this returns.
+
+        at: directory and name of an entry that comes or goes by it.
+        """
         self.make_ready()  # before anything happens: where that fails, this has to
         time_ns = self.begin()
         operation = Operation(op, time_ns, path, new_path, number=number, data=data)
-        done = False
+        there, done = at is not None and self._has(*at), False
         try:
             with self.container.pool.whole():
                 answer = act()
@@ -350,7 +367,8 @@ class JournaledTree(ClockedTree):
             raise
         except (OSError, MemoryError):
             # where the medium failed while something was packed, the change itself is kept (`Pool.bound`)
-            if done or self._has_happened(op, path, new_path):
+            # what had not happened yet is done again by who tries again, and must not be recorded twice
+            if done or (self._has(*at) != there if at else op is not Op.EXCHANGE):
                 self.journal.add(operation)
             raise
         finally:
@@ -360,22 +378,8 @@ class JournaledTree(ClockedTree):
             self.journal.write()
         return answer
 
-    def _has_happened(self, op: Op, path: str, new_path: str) -> bool:
-        """Whether what failed has to be recorded: who tries again records it again, and once only it can be done."""
-        if op in (Op.UNLINK, Op.RMDIR, Op.REMOVE, Op.RENAME):
-            return not self._is_there(path)
-        if op in (Op.CREATE, Op.SYMLINK, Op.MKDIR, Op.LINK):
-            return self._is_there(new_path or path)
-        return op is not Op.EXCHANGE
-
-    def _is_there(self, path: str) -> bool:
-        ino = ROOT
-        for name in path.split("/"):
-            attr = self.lookup(ino, name)
-            if attr is None:
-                return False
-            ino = attr.ino
-        return True
+    def _has(self, parent: int, name: str) -> bool:
+        return self.find(self.directory(parent), name) is not None
 
     def ended(self, handle: int) -> None:
         """A handle was released."""

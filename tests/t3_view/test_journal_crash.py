@@ -407,6 +407,8 @@ def test_chunks_that_become_files_while_the_store_fails_keep_their_bytes(
         ("exchange", "x", "d"),
         ("mkdir", "x/e"),
         ("create", "x/e"),
+        ("create", "x/c"),
+        ("unlink", "x/c/2"),
     ],
     ids=str,
 )
@@ -417,16 +419,19 @@ def test_a_change_that_fails_has_happened_or_not_in_the_journal_too(
     client = Client(opened(monkeypatch, store))
     run(client, [("mkdir", "d"), ("mkdir", "x"), *put("x/zarr.json", DOCUMENT), ("mkdir", "x/c")])
     run(client, [*put("x/c/0", b"ab"), *put("x/c/1", b"cd")])
-    before = shown(client.tree)
     client.tree.close()
     for at in range(1, 100):
         again = FaultStore(store.left(unsynced=True))
         client = Client(opened(monkeypatch, again))
         again.fault = Fault(at=at, code=errno.EIO)
         failed = True
-        with suppress(OSError):
+        try:
             client.do(call)
             failed = False
+        except ArrayFSError:
+            failed = False
+        except OSError:
+            pass
         again.fault = Fault()
         if failed:
             with client.tree.container.lock:
@@ -438,7 +443,7 @@ def test_a_change_that_fails_has_happened_or_not_in_the_journal_too(
             client.tree.journal.write()
         after = shown(client.tree)
         abandon(client)
-        assert recovered(monkeypatch, again.left(unsynced=True)) == after != before
+        assert recovered(monkeypatch, again.left(unsynced=True)) == after
         if not failed:
             break
     else:
