@@ -8,7 +8,7 @@ the part, so writing any amount needs the same memory. Large chunks come and sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -87,6 +87,8 @@ class Pool:
         self.copies = BlockCopies()
         # a publication failed: whether the part can still be made durable is to be seen before the next
         self.doubtful = False
+        # what failed in `bound` and is to be raised later
+        self._late: list[OSError] | None = None
 
     @property
     def part(self) -> LayerPart:
@@ -172,10 +174,29 @@ class Pool:
 
     def bound(self) -> None:
         """Pack where more is raw than the limit allows; whatever happens, no change is lost."""
-        if self.raw_size > self.options.dirty_limit:
-            self.pack(self.raw_size - self.options.dirty_limit // 2)
-        while self.spilled_size > SPILLED_LIMIT:
-            self.pack_spilled()
+        try:
+            if self.raw_size > self.options.dirty_limit:
+                self.pack(self.raw_size - self.options.dirty_limit // 2)
+            while self.spilled_size > SPILLED_LIMIT:
+                self.pack_spilled()
+        except OSError as error:
+            if self._late is None:
+                raise
+            self._late.append(error)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """What is done within is done whole: where `bound` fails meanwhile, that is raised at the end."""
+        if self._late is not None:
+            yield
+            return
+        late = self._late = list[OSError]()
+        try:
+            yield
+        finally:
+            self._late = None
+        if late:
+            raise late[0]
 
     def put_all(self, array: Array, changes: Iterable[tuple[Coord, Change]]) -> None:
         """Set several chunks of one array, all of them, then `bound` is due: packing may fail and must come behind."""

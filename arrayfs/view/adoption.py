@@ -108,18 +108,24 @@ class Adoption:
         if name in directory.children and directory.children[name] is not zarr.files.get(coord):
             return  # a file that was renamed over the chunk, and is being written, has the name
         file = zarr.files.get(coord) or self._tree.chunk_file(zarr, coord, directory, name)
+        unread = False
         try:
             self._tree.files.own(file)
         except FormatError as error:
             self._tree.warn(f"{'/'.join((*directory.path(), name))}: not kept, it cannot be read: {error}")
             self._tree.files.drop(file, file.bindings[0])
             return
+        except OSError:
+            self._tree.files.own_later(file, zarr.content_later(coord))
+            unread = True
         for binding in file.bindings:
             if binding.zarr is zarr and binding.coord == coord:
                 binding.directory = directory
                 self._tree.files.bind_plain(file, binding, zarr, coord)
         file.judged = False
-        if not file.writers:
+        if unread:
+            self._tree.files.take_unread(file)
+        elif not file.writers:
             self._tree.files.judge(file, final=True)
 
     def release_chunks(self, zarr: ZarrArray) -> None:

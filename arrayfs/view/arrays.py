@@ -23,7 +23,7 @@ from arrayfs.container.large import LARGE, Spilled, Stretch
 from arrayfs.errors import FormatError
 from arrayfs.view.attr import Attr
 from arrayfs.view.chunks import ChunkFormat
-from arrayfs.view.content import Content
+from arrayfs.view.content import Content, cut
 from arrayfs.view.draft import Draft
 from arrayfs.view.metadata import KeyStyle, chunk_number
 from arrayfs.view.nodes import FILE_MODE, Components, Directory, File
@@ -203,6 +203,12 @@ class ZarrArray:
         place = self.stored(coord)
         size = self.array.stored_size(place) or 0
         return self._content(self.array.find(place), place, self.array.grid, self.chunks, size)
+
+    def content_later(self, coord: Coord) -> Stretch:
+        """The content of a chunk file, not read before it is asked for, whatever becomes of the array until then."""
+        place, grid, chunks = self.stored(coord), self.array.grid, self.chunks
+        found = self.array.find(place)
+        return Stretch(lambda o, n: cut(self.content_of(found, place, grid, chunks), o, n), 0, self.file_size(coord))
 
     def content_committed(self, index: ChunkIndex, place: int, chunks: ChunkFormat, coord: Coord) -> Content:
         """As `content`, of the chunk that `index`, at `place`, and `chunks` (which never change) once showed."""

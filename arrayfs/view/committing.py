@@ -56,11 +56,12 @@ class Committing(Stating):
 
     def commit_prepared(self, message: str) -> CommitReport | None:
         """Do the rest of a commit. Called with the lock."""
-        self.files.settle_all()
-        self.adoption.drop_gone()
-        markers.write(self.container, self._touched)
-        self.consolidated.settle()
-        self._touched.clear()
+        with self.container.pool.whole():
+            self.files.settle_all()
+            self.adoption.drop_gone()
+            markers.write(self.container, self._touched)
+            self.consolidated.settle()
+            self._touched.clear()
         report = self.container.commit(message)
         self.files.spill.slots.trim()
         if report is not None:

@@ -49,7 +49,11 @@ class Documents:
         """The Zarr array whose directory this is, if it is one. Looked up when first asked for."""
         if not directory.loaded:
             directory.loaded = True
-            directory.zarr = self._load(directory)
+            try:
+                directory.zarr = self._load(directory)
+            except (OSError, MemoryError):
+                directory.loaded = False  # who asks next may be told
+                raise
             if directory.zarr is not None:
                 self._tree.place_below(directory, directory.zarr)
         return directory.zarr
@@ -287,10 +291,11 @@ class Documents:
 
         Until the document parses, what held before holds.
         """
-        if name != entries.V2_NAME:
-            self._follow_stored(directory)
-            self._tree.forget_synthetic(directory)
-        self._tree.consolidated.changed(directory, name)
+        with self._container.pool.whole():
+            if name != entries.V2_NAME:
+                self._follow_stored(directory)
+                self._tree.forget_synthetic(directory)
+            self._tree.consolidated.changed(directory, name)
 
     def _follow_stored(self, directory: Directory) -> None:
         zarr, beside = self.zarr(directory), directory.children.get(".zattrs")

@@ -35,7 +35,7 @@ def exchange(tree: Tree, one: Place, other: Place) -> None:
         if node is not None:  # what is looked at while it moves is known then
             tree.namespace.look_below(node)
             tree.consolidated.touch(node.path(), with_all_below=True)
-    between = (one[0], _free_name(tree, one[0]))
+    between = (one[0], free_name(tree, one[0]))
     for source, target_place in ((one, between), (other, one), (between, other)):
         tree.namespace.rename(*source, *target_place, no_replace=True)
 
@@ -53,7 +53,8 @@ def _found(tree: Tree, place: Place) -> Directory | None:
     return found if isinstance(found, Directory) else None
 
 
-def _free_name(tree: Tree, directory: Directory) -> str:
+def free_name(tree: Tree, directory: Directory) -> str:
+    """A name that nothing in a directory has."""
     number = 0
     while tree.find(directory, name := f".exchanged-{number}") is not None:
         number += 1

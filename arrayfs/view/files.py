@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from arrayfs.container.array import Array
 from arrayfs.container.grid import Coord
 from arrayfs.container.large import LARGE, Stretch
-from arrayfs.errors import FormatError, LimitError, RefusedError, StaleError
+from arrayfs.errors import ArrayFSError, FormatError, LimitError, RefusedError, StaleError
 from arrayfs.view import documents, plain
 from arrayfs.view.arrays import ZarrArray
 from arrayfs.view.content import Content, cut, draft_over, size_of, whole_of
@@ -40,6 +40,7 @@ class Files:
         # Plain files that were flushed and not yet put into their arrays: a temporary name is mostly renamed at once.
         self.unsettled: dict[File, None] = {}
         self._unsettled_size = 0
+        self._undecided: dict[File, None] = {}  # closed, and the medium failed while they were judged
         self.spill = Spill(tree, self)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -143,6 +144,11 @@ class Files:
             self.unsettle(file)
             file.draft = draft
 
+    def own_later(self, file: File, content: Content) -> None:
+        """The same, of content that cannot be read now: who reads it, or stores it, tries again."""
+        self.unsettle(file)
+        file.draft = self._begun(content)
+
     def _begun(self, content: Content) -> Draft:
         """A draft over this content, which nobody writes to."""
         return content.shared(self.spill.slots) if isinstance(content, Draft) else draft_over(content)
@@ -191,7 +197,20 @@ class Files:
         return self._tree.chunk_place(binding.directory, binding.name)
 
     def judge(self, file: File, *, final: bool) -> None:
-        """Decide what the draft is. final: nobody writes on, so a chunk of a wrong length becomes a plain file."""
+        """Decide what the draft is. final: nobody writes on, so a chunk of a wrong length becomes a plain file.
+
+        Where the medium fails in a final judgement, the next commit judges again.
+        """
+        try:
+            self._judge(file, final=final)
+        except ArrayFSError:
+            raise
+        except OSError:
+            if final:
+                self._undecided[file] = None
+            raise
+
+    def _judge(self, file: File, *, final: bool) -> None:
         draft = file.draft
         if draft is None or file.judged or not file.bindings:
             return
@@ -217,6 +236,12 @@ class Files:
                 self._tree.documents.changed(binding.directory, binding.name)
         if self._unsettled_size > self._container.options.pool.dirty_limit // 4 or self.spill.is_full:
             self.settle_all()
+
+    def take_unread(self, file: File) -> None:
+        """A draft that cannot be read now is a plain file, whatever its name says; no commit goes without it."""
+        if file.draft is not None and not file.writers:
+            file.judged, file.fresh, file.authors = True, False, frozenset()
+            self.put_off(file, file.draft)
 
     def _take_places(self, file: File) -> None:
         """A symbolic link is no chunk, whatever its name says, nor is what the array has there shown any more."""
@@ -298,6 +323,10 @@ class Files:
 
     def settle_all(self) -> None:
         """Put all flushed plain files into their arrays."""
+        for file in list(self._undecided):
+            if not file.writers:
+                self.judge(file, final=True)
+            self._undecided.pop(file, None)
         for file in list(self.unsettled):
             self.settle(file)
 
@@ -315,7 +344,12 @@ class Files:
         new = array is None
         if array is None:
             array = binding.array = container.define(self.array_name(binding), plain.spec_of(draft.size), {})
-        plain.store(container, array, draft, file.mtime_ns, new=new)
+        try:
+            plain.store(container, array, draft, file.mtime_ns, new=new)
+        except BaseException:
+            if new:
+                self._drop_plain(binding)  # who tries again must not take it for what the draft lies over
+            raise
         file.size = draft.size
         container.set_attributes(array, plain.attributes_of(draft.size, file.mode, file.mtime_ns))
 
@@ -354,7 +388,10 @@ class Files:
             self._hand_over(file)
         file.bindings.remove(binding)
         self._drop_plain(binding)
-        if not file.bindings:
+        if file.bindings:
+            if binding.zarr is not None:  # the other names go on with the number, which was the chunk's
+                self._tree.nodes[file.ino] = file
+        else:
             self.unsettle(file)
             if file.opens:
                 self._tree.nodes[file.ino] = file  # its handles still ask by its number

@@ -88,33 +88,46 @@ class JournaledTree(ClockedTree):
             path = self._path_in(parent, name)
             act = super().create
             return self._do(
-                Op.CREATE, lambda: act(parent, name, mode, exclusive), path, number=mode, acknowledged=False
+                Op.CREATE,
+                lambda: act(parent, name, mode, exclusive),
+                path,
+                number=mode,
+                acknowledged=False,
+                at=(parent, name),
             )
 
     def symlink(self, parent: int, name: str, target: bytes) -> Attr:
         with self.container.lock:
             act = super().symlink
-            return self._do(Op.SYMLINK, lambda: act(parent, name, target), self._path_in(parent, name), data=target)
+            return self._do(
+                Op.SYMLINK,
+                lambda: act(parent, name, target),
+                self._path_in(parent, name),
+                data=target,
+                at=(parent, name),
+            )
 
     def mkdir(self, parent: int, name: str, mode: int) -> Attr:
         with self.container.lock:
             act = super().mkdir
-            return self._do(Op.MKDIR, lambda: act(parent, name, mode), self._path_in(parent, name), number=mode)
+            return self._do(
+                Op.MKDIR, lambda: act(parent, name, mode), self._path_in(parent, name), number=mode, at=(parent, name)
+            )
 
     def unlink(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().unlink
-            self._do(Op.UNLINK, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.UNLINK, lambda: act(parent, name), self._path_in(parent, name), at=(parent, name))
 
     def rmdir(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().rmdir
-            self._do(Op.RMDIR, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.RMDIR, lambda: act(parent, name), self._path_in(parent, name), at=(parent, name))
 
     def remove_all(self, parent: int, name: str) -> None:
         with self.container.lock:
             act = super().remove_all
-            self._do(Op.REMOVE, lambda: act(parent, name), self._path_in(parent, name))
+            self._do(Op.REMOVE, lambda: act(parent, name), self._path_in(parent, name), at=(parent, name))
 
     def rename(self, parent: int, name: str, new_parent: int, new_name: str, *, no_replace: bool) -> None:
         with self.container.lock:
@@ -124,6 +137,7 @@ class JournaledTree(ClockedTree):
                 lambda: act(parent, name, new_parent, new_name, no_replace=no_replace),
                 self._path_in(parent, name),
                 self._path_in(new_parent, new_name),
+                at=(parent, name),
             )
 
     def exchange(self, parent: int, name: str, other_parent: int, other_name: str) -> None:
@@ -152,7 +166,7 @@ class JournaledTree(ClockedTree):
             if path is None:
                 return act(ino, new_parent, new_name)  # which refuses it
             new_path = self._path_in(new_parent, new_name)
-            made = self._do(Op.LINK, lambda: act(ino, new_parent, new_name), path, new_path)
+            made = self._do(Op.LINK, lambda: act(ino, new_parent, new_name), path, new_path, at=(new_parent, new_name))
             node = self.node(made.ino)
             if isinstance(node, File):
                 self._linked.add(node)
@@ -314,28 +328,47 @@ class JournaledTree(ClockedTree):
         number: int = 0,
         data: bytes | memoryview = b"",
         acknowledged: bool = True,
+        at: tuple[int, str] | None = None,
     ) -> T:
-        """Do something, and record it. acknowledged: it has to be in the file when this returns."""
+        """Do something, and record it. acknowledged: it has to be in the file when this returns.
+
+        at: directory and name of an entry that comes or goes by it.
+        """
         self.make_ready()  # before anything happens: where that fails, this has to
-        answer = self.carry_out(Operation(op, self.begin(), path, new_path, number=number, data=data), act)
+        was = at is not None and self._has(*at)
+        operation = Operation(op, self.begin(), path, new_path, number=number, data=data)
+        answer = self.carry_out(operation, act, None if at is None else lambda: self._has(*at) != was)
         if acknowledged:
             self.journal.write()
         return answer
 
-    def carry_out(self, operation: Operation, act: Callable[[], T]) -> T:
-        """Do what was begun, and have it in the journal with the next append; the caller has the lock."""
+    def carry_out(
+        self, operation: Operation, act: Callable[[], T], has_happened: Callable[[], bool] | None = None
+    ) -> T:
+        """Do what was begun, and have it in the journal with the next append; the caller has the lock.
+
+        has_happened: asked where the medium failed. What has not happened is done again by who tries again, and must
+        not be recorded twice.
+        """
+        done = False
         try:
-            answer = act()
+            with self.container.pool.whole():
+                answer = act()
+                done = True
         except ArrayFSError:
             raise
         except (OSError, MemoryError):
-            # the medium failed while something was packed; the change itself is kept (`Pool.bound`)
-            self.journal.add(operation)
+            # where it failed while something was packed, the change itself is kept (`Pool.bound`)
+            if done or (has_happened() if has_happened else operation.op is not Op.EXCHANGE):
+                self.journal.add(operation)
             raise
         finally:
             self.end()
         self.journal.add(operation)
         return answer
+
+    def _has(self, parent: int, name: str) -> bool:
+        return self.find(self.directory(parent), name) is not None
 
     def ended(self, handle: int) -> None:
         """A handle was released."""

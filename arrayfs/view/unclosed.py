@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from arrayfs.format.log import Op, Operation
 from arrayfs.view.documents import NAMES
 from arrayfs.view.draft import Draft
+from arrayfs.view.exchanging import free_name
 from arrayfs.view.nodes import File
 
 if TYPE_CHECKING:
@@ -22,18 +23,21 @@ if TYPE_CHECKING:
 def links(tree: Tree, files: Iterable[File]) -> Iterator[Operation]:
     """What makes names one file again, so that a write still meets all of them.
 
-    Not for chunks and documents, which would mean something else while their names are away.
+    No name is away in between: a chunk or a document would mean something else then. Not for new ones of these that
+    nobody has closed yet, which mean nothing.
     """
     for file in files:
-        if any(binding.zarr is not None or binding.name in NAMES for binding in file.bindings):
+        if file.fresh and any(tree.files.chunk_place(one) or one.name in NAMES for one in file.bindings):
             continue
-        first, *others = ("/".join(tree.path_of(binding)) for binding in file.bindings)
+        first, *others = file.bindings
+        path = "/".join(tree.path_of(first))
         time_ns = file.mtime_ns - 1
-        yield Operation(Op.CREATE, time_ns, first, number=file.mode & 0o7777)
+        yield Operation(Op.CREATE, time_ns, path, number=file.mode & 0o7777)
         for other in others:
-            yield Operation(Op.CREATE, time_ns, other, number=file.mode & 0o7777)
-            yield Operation(Op.UNLINK, time_ns, other)
-            yield Operation(Op.LINK, time_ns, first, other)
+            *above, name = tree.path_of(other)
+            between = "/".join((*above, free_name(tree, other.directory)))
+            yield Operation(Op.LINK, time_ns, path, between)
+            yield Operation(Op.RENAME, time_ns, between, "/".join((*above, name)))
 
 
 def still_open(tree: Tree, writers: Iterable[JournaledFile]) -> Iterator[Operation]:

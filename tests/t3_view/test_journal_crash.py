@@ -346,6 +346,110 @@ def try_until_done(client: Client, call: tuple[object, ...]) -> None:
     raise AssertionError(f"{call}: the medium works again, but this does not")
 
 
+CHUNKS: State = {f"x/c/{number}": bytes((97, 97 + number)) for number in range(3)}
+MEANINGS: dict[str, list[tuple[object, ...]]] = {
+    "another chunk shape": put("x/zarr.json", v3((6,), (3,)).content),
+    "other codecs": put("x/zarr.json", v3((6,), (2,), native=False).content),
+    "a group": put("x/zarr.json", b'{"zarr_format": 3, "node_type": "group"}'),
+    "no document": [("unlink", "x/zarr.json")],
+    "renamed chunks": [("rename", "x/c", "x/d")],
+}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("calls", MEANINGS.values(), ids=MEANINGS)
+@pytest.mark.parametrize("committed", [False, True])
+def test_chunks_that_become_files_while_the_store_fails_keep_their_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+    empty: dict[str, bytes],
+    committed: bool,
+    calls: list[tuple[object, ...]],
+    code: int,
+) -> None:
+    for at in range(1, 1000):
+        store = FaultStore(empty)
+        client = Client(opened(monkeypatch, store))
+        run(client, [("mkdir", "x"), *put("x/zarr.json", DOCUMENT), ("mkdir", "x/c")])
+        for path, content in CHUNKS.items():
+            run(client, put(path, content or b""))
+        if committed:  # and nothing of it is in memory
+            client.tree.close()
+            client = Client(opened(monkeypatch, store))
+        store.fault = Fault(at=at, code=code, last=at + at % 3)
+        for call in (*calls, ("commit",)):
+            with suppress(OSError, AssertionError, KeyError):
+                client.do(call)
+        failed, store.fault = store.fault.calls >= at, Fault()
+        for call in (*calls, ("commit",)):
+            with suppress(ArrayFSError, AssertionError):
+                client.do(call)
+        folder = "x/d/" if calls[0][0] == "rename" else "x/c/"
+        there = {folder + path[4:]: content for path, content in CHUNKS.items()}
+        after = shown(client.tree)
+        assert {path: after.get(path) for path in there} == there, (at, after)
+        before = shown(client.tree)
+        abandon(client)
+        assert recovered(monkeypatch, store.left(unsynced=True)) == before, at
+        if not failed:
+            break
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("unlink", "x/zarr.json"),
+        ("unlink", "x/c/0"),
+        ("rename", "x/c/0", "f"),
+        ("rename", "x/c/0", "x/c/2"),
+        ("rename", "x/c", "y"),
+        ("rename", "x", "y"),
+        ("link", "x/c/0", "f"),
+        ("exchange", "x", "d"),
+        ("mkdir", "x/e"),
+        ("create", "x/e"),
+        ("create", "x/c"),
+        ("unlink", "x/c/2"),
+    ],
+    ids=str,
+)
+def test_a_change_that_fails_has_happened_or_not_in_the_journal_too(
+    monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], call: tuple[object, ...]
+) -> None:
+    store = FaultStore(empty)
+    client = Client(opened(monkeypatch, store))
+    run(client, [("mkdir", "d"), ("mkdir", "x"), *put("x/zarr.json", DOCUMENT), ("mkdir", "x/c")])
+    run(client, [*put("x/c/0", b"ab"), *put("x/c/1", b"cd")])
+    client.tree.close()
+    for at in range(1, 100):
+        again = FaultStore(store.left(unsynced=True))
+        client = Client(opened(monkeypatch, again))
+        again.fault = Fault(at=at, code=errno.EIO)
+        failed = True
+        try:
+            client.do(call)
+            failed = False
+        except ArrayFSError:
+            failed = False
+        except OSError:
+            pass
+        again.fault = Fault()
+        if failed:
+            with client.tree.container.lock:
+                client.tree.journal.write()
+            assert recovered(monkeypatch, again.left(unsynced=True)) == shown(client.tree)
+            with suppress(ArrayFSError, AssertionError):  # only the journal failed: it is done already
+                client.do(call)
+        with client.tree.container.lock:
+            client.tree.journal.write()
+        after = shown(client.tree)
+        abandon(client)
+        assert recovered(monkeypatch, again.left(unsynced=True)) == after
+        if not failed:
+            break
+    else:
+        raise AssertionError("it fails for ever")
+
+
 def test_after_a_failed_sync_nothing_is_acknowledged_until_it_was_written_anew(
     monkeypatch: pytest.MonkeyPatch, empty: dict[str, bytes], states: list[State]
 ) -> None:

@@ -287,6 +287,38 @@ def test_a_commit_of_nothing_keeps_what_nobody_has_closed(mounts: Mounts, monkey
         assert not [name for name in mounts.tree.container.store.list() if ".log-" in name]
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["native", "opaque"])
+def test_another_name_of_a_chunk_stays_when_the_chunk_goes(mounts: Mounts, native: bool) -> None:
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((4,), (2,), native=native).content), ("mkdir", "x/c"))
+    mounts.do(*put("x/c/0", b"ab"), *put("x/c/1", b"cd"), ("commit",))
+    mounts.remount()
+    mounts.do(("link", "x/c/0", "a"), ("unlink", "x/c/0"), ("link", "x/c/1", "b"), *put("new", b"ef"))
+    mounts.do(("rename", "new", "x/c/1"))
+    for _ in range(2):
+        state = mounts.state()
+        assert (state["a"], state["b"], state["x/c/1"], "x/c/0" in state) == (b"ab", b"cd", b"ef", False)
+        mounts.crash()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("x/c/0", b"ab", b"cd"), ("x/zarr.json", v3((4,), (2,)).content, v3((3,), (2,)).content), ("f", b"ab", b"")],
+    ids=["chunk", "document", "plain"],
+)
+def test_what_is_written_by_the_second_name_of_a_file_after_a_commit(
+    mounts: Mounts, name: str, old: bytes, new: bytes
+) -> None:
+    """The version has two files; the journal that came after it knew one of the names, and wrote to that."""
+    mounts.do(("mkdir", "x"), *put("x/zarr.json", v3((4,), (2,)).content), ("mkdir", "x/c"))
+    mounts.do(*put(name, old), ("link", name, "other"), ("commit",))
+    mounts.do(("open", "other"), ("truncate", "other", 0), ("write", "other", 0, new), ("flush", "other"))
+    mounts.do(("release", "other"))
+    assert mounts.state()["other"] == mounts.state()[name] == new
+    before = mounts.state()
+    mounts.crash()
+    assert mounts.state() == before
+
+
 def test_a_commit_waits_until_a_new_file_is_open(mounts: Mounts, monkeypatch: pytest.MonkeyPatch) -> None:
     """In between it left out the file, which nobody had closed, and the next journal began without it."""
     tree, create = mounts.tree, mounts.tree.create
