@@ -8,7 +8,7 @@ the part, so writing any amount needs the same memory. Large chunks come and sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -21,6 +21,7 @@ from arrayfs.container.index import ChunkRef
 from arrayfs.container.large import OWN_BLOCK_SIZE, STEP, ReadRange, Spilled, steps
 from arrayfs.container.measure import Measured, measure_parts
 from arrayfs.container.part import LayerPart
+from arrayfs.container.postponing import Postponing
 from arrayfs.errors import FormatError, LimitError
 from arrayfs.format.codecs import compress
 from arrayfs.format.naming import ContainerNames
@@ -87,8 +88,8 @@ class Pool:
         self.copies = BlockCopies()
         # a publication failed: whether the part can still be made durable is to be seen before the next
         self.doubtful = False
-        # what failed in `bound` and is to be raised later
-        self._late: list[OSError] | None = None
+        # what is done within it is done whole: where `bound` fails meanwhile, that is raised at the end
+        self.whole = Postponing()
 
     @property
     def part(self) -> LayerPart:
@@ -180,23 +181,8 @@ class Pool:
             while self.spilled_size > SPILLED_LIMIT:
                 self.pack_spilled()
         except OSError as error:
-            if self._late is None:
+            if not self.whole.postpones(error):
                 raise
-            self._late.append(error)
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """What is done within is done whole: where `bound` fails meanwhile, that is raised at the end."""
-        if self._late is not None:
-            yield
-            return
-        late = self._late = list[OSError]()
-        try:
-            yield
-        finally:
-            self._late = None
-        if late:
-            raise late[0]
 
     def put_all(self, array: Array, changes: Iterable[tuple[Coord, Change]]) -> None:
         """Set several chunks of one array, all of them, then `bound` is due: packing may fail and must come behind."""

@@ -56,7 +56,7 @@ class Committing(Stating):
 
     def commit_prepared(self, message: str) -> CommitReport | None:
         """Do the rest of a commit. Called with the lock."""
-        with self.container.pool.whole():
+        with self.container.pool.whole:
             self.files.settle_all()
             self.adoption.drop_gone()
             markers.write(self.container, self._touched)

@@ -291,7 +291,7 @@ class Documents:
 
         Until the document parses, what held before holds.
         """
-        with self._container.pool.whole():
+        with self._container.pool.whole:
             if name != entries.V2_NAME:
                 self._follow_stored(directory)
                 self._tree.forget_synthetic(directory)

@@ -352,7 +352,7 @@ class JournaledTree(ClockedTree):
         """
         done = False
         try:
-            with self.container.pool.whole():
+            with self.container.pool.whole:
                 answer = act()
                 done = True
         except ArrayFSError:
