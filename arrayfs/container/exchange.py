@@ -97,7 +97,11 @@ def finish(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> bool
     counting, repeating = without_repetitions(layers)
     announced = _announced(store, names)
     if repeating:
-        _check_announced(names, layers, repeating, announced or set())
+        announced = announced or set()
+        _check_announced(names, layers, repeating, announced)
+        moved = [layer for place, layer in enumerate(counting) if layer.number != place]
+        if any(layer.stamp not in announced for layer in moved):
+            announce(store, names, layers)  # some came since: who finds one of them half moved must know of it
         _empty(store, counting, [layer for layer in repeating if layer.footer.arrays])
         for place, layer in enumerate(counting):
             if layer.number != place:

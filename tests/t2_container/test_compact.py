@@ -595,10 +595,6 @@ def test_a_process_that_stops_while_it_finishes_what_another_left(
     monkeypatch: pytest.MonkeyPatch, history: tuple[dict[str, bytes], dict[int, State]], tell: Tell
 ) -> None:
     objects, states = history
-
-    def open_and_close(url: str) -> None:
-        Container.open(url, "a", SMALL).close()
-
     half_done = []
     for at in range(1, len(calls_of(monkeypatch, objects, run)) + 1):
         store = FaultStore(objects)
@@ -610,14 +606,51 @@ def test_a_process_that_stops_while_it_finishes_what_another_left(
             half_done.append(left)
     tried = 0
     for left in half_done[-6:]:
-        for at in range(1, len(calls_of(monkeypatch, left, open_and_close)) + 1):
+        for at in range(1, len(calls_of(monkeypatch, left, _open_and_close)) + 1):
             store = FaultStore(left)
             store.fault.at, store.fault.late = at, bool(at % 2)
             with pytest.raises(Stop):
-                open_and_close(use(monkeypatch, store))
+                _open_and_close(use(monkeypatch, store))
             after_next_writer(monkeypatch, store.left(unsynced=False), states)
             tried += 1
     tell(f"{tried} states after the finishing of a compaction was stopped")
+
+
+def test_what_was_committed_on_top_of_a_half_done_exchange_is_moved_too(
+    monkeypatch: pytest.MonkeyPatch, history: tuple[dict[str, bytes], dict[int, State]], tell: Tell
+) -> None:
+    objects, states = history
+    tried = 0
+    for at in range(len(calls_of(monkeypatch, objects, run)), 0, -1):
+        store = FaultStore(objects)
+        with Container.open(use(monkeypatch, store.inner), "a", SMALL) as writer:  # type: ignore[arg-type]
+            store.fault.at = at
+            with suppress(Stop):
+                run(use(monkeypatch, store))
+            if not any(call.startswith("rename t.") or call == "put t.2.af" for call in store.fault.log[:-1]):
+                break  # nothing was exchanged yet
+            writer.put(writer.get("there"), (1,), i32(50, 51), 12)
+            writer.commit("on top")
+        left = store.left(unsynced=True)
+        expected = state_at(use(monkeypatch, store.inner))  # type: ignore[arg-type]
+        assert expected != states[7]
+        for stop in range(1, len(calls_of(monkeypatch, left, _open_and_close)) + 1):
+            again = FaultStore(left)
+            again.fault.at, again.fault.late = stop, bool(stop % 2)
+            with suppress(Stop):
+                _open_and_close(use(monkeypatch, again))
+            url = use(monkeypatch, FaultStore(again.left(unsynced=True)))
+            assert state_at(url) == expected
+            _open_and_close(url)
+            assert state_at(url) == expected
+            assert list(verify(url)) == []
+            tried += 1
+    assert tried > 20
+    tell(f"{tried} states after the finishing of a compaction with a commit on top was stopped")
+
+
+def _open_and_close(url: str) -> None:
+    Container.open(url, "a", SMALL).close()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
