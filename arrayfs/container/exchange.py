@@ -99,14 +99,13 @@ def finish(store: Store, names: ContainerNames, layers: Sequence[Layer]) -> bool
     if repeating:
         announced = announced or set()
         _check_announced(names, layers, repeating, announced)
-        moved = [layer for place, layer in enumerate(counting) if layer.number != place]
-        if any(layer.stamp not in announced for layer in moved):
+        moved = [(place, layer) for place, layer in enumerate(counting) if layer.number != place]
+        if any(layer.stamp not in announced for _, layer in moved):
             announce(store, names, layers)  # some came since: who finds one of them half moved must know of it
         _empty(store, counting, [layer for layer in repeating if layer.footer.arrays])
-        for place, layer in enumerate(counting):
-            if layer.number != place:
-                store.rename(layer.name, names.sidecar(place))
-                store.put(layer.name, empty_in_place_of(layer), replace=True)
+        for place, layer in moved:
+            store.rename(layer.name, names.sidecar(place))
+            store.put(layer.name, empty_in_place_of(layer), replace=True)
         store.delete(*(layer.name for layer in reversed(layers) if layer.number >= len(counting)))
     if announced is not None:
         store.delete(names.exchange)

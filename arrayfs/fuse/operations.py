@@ -93,7 +93,7 @@ class TreeOperations(pyfuse3.Operations):
             self._uid, self._gid, masks=masks, unmasked=self._control_inodes, as_fields=runtime.takes_fields
         )
         self._answer, self._asked_anew = entries.known, entries.asked_anew
-        self._changing = tree.changing  # inodes of such files, and of those in the control directory
+        self._changing = tree.changing  # inodes that are asked anew, of the control directory's files too
 
     def init(self) -> None:
         self._on_ready()
